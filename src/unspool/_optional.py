@@ -1,0 +1,24 @@
+"""Optional packages, imported on use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from unspool.errors import MissingExtra
+
+__all__ = ["require"]
+
+
+def require(package: str, *, extra: str) -> ModuleType:
+    """The imported `package`.
+
+    Raises:
+        MissingExtra: it is not installed; the message has the install command.
+    """
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != package.split(".")[0]:
+            raise  # The package is there and lacks something of its own.
+        raise MissingExtra(package, extra) from error

@@ -1,0 +1,126 @@
+"""Every exception of Unspool, by who can mend it.
+
+    UnspoolError
+    ├── UsageError (ValueError)             the call is wrong: mend the calling code
+    │   ├── UnknownFormat (LookupError)     no format has that name
+    │   ├── NotIterable (TypeError)         the source cannot be read row by row
+    │   └── OutsideContext (RuntimeError)   a request is needed, and there is none
+    ├── SourceError (ValueError)            the data is wrong: mend the source
+    │   ├── EmptySource                     no row came, so there is no header
+    │   └── RowError                        one row cannot be written: names row and column
+    ├── StreamError (RuntimeError)          the answer is used in a way that would lose it
+    │   ├── WouldBuffer                     something wants the whole answer in memory
+    │   └── TooLate                         something was changed after it was sent
+    └── MissingExtra (ImportError)          an optional package is not installed
+
+An exception raised by your own source is passed on unchanged.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EmptySource",
+    "MissingExtra",
+    "NotIterable",
+    "OutsideContext",
+    "RowError",
+    "SourceError",
+    "StreamError",
+    "TooLate",
+    "UnknownFormat",
+    "UnspoolError",
+    "UsageError",
+    "WouldBuffer",
+]
+
+# A value is shown in a message up to this many characters: enough to recognise it,
+# too few to fill a log with somebody's data.
+_SHOWN_CHARS = 60
+
+
+class UnspoolError(Exception):
+    """The root of every exception that Unspool raises."""
+
+
+class UsageError(UnspoolError, ValueError):
+    """A call with arguments that cannot work."""
+
+
+class UnknownFormat(UsageError, LookupError):
+    """A format name that is not in the table of formats."""
+
+    def __init__(self, name: object, known: list[str]) -> None:
+        self.name = name
+        self.known = known
+        super().__init__(
+            f"unknown format {name!r}; known formats: {', '.join(known)}. "
+            "Pass one of these names, or a format object such as Csv(delimiter=';')."
+        )
+
+
+class NotIterable(UsageError, TypeError):
+    """A source that is no iterable of rows."""
+
+
+class OutsideContext(UsageError, RuntimeError):
+    """A helper was used where no request is active."""
+
+
+class SourceError(UnspoolError, ValueError):
+    """The source gave something that cannot be sent."""
+
+
+class EmptySource(SourceError):
+    """The source ended before its first row, and nothing else names the columns."""
+
+
+class RowError(SourceError):
+    """One row that the format cannot carry. The rows before it were sent.
+
+    `row` counts from 1 and leaves the header out; `column` is the column's name, or its
+    number from 1 where columns have no names, or None where the whole row is at fault.
+    """
+
+    def __init__(
+        self, problem: str, *, index: int, column: str | int | None = None, value: object = None
+    ) -> None:
+        self.problem = problem
+        self.row = index + 1
+        self.column = column
+        self.value = value
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        place = f"row {self.row}"
+        if self.column is not None:
+            place += f", column {self.column!r}"
+        return f"{place}: {self.problem}"
+
+
+class StreamError(UnspoolError, RuntimeError):
+    """The answer is being used in a way that would silently lose part of it."""
+
+
+class WouldBuffer(StreamError):
+    """Something asked for the whole answer at once."""
+
+
+class TooLate(StreamError):
+    """Something was changed after the headers had been sent."""
+
+
+class MissingExtra(UnspoolError, ImportError):
+    """An optional package is needed and is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"{package} is not installed. Install it with: pip install 'unspool[{extra}]'"
+        )
+
+
+def shown(value: object) -> str:
+    """A short form of `value` for an error message."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"

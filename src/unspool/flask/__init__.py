@@ -1,0 +1,19 @@
+"""Streaming from Flask views.
+
+`stream` and `stream_csv` send rows; `stream_template`, `stream_template_string` and
+`stream_with_context` stand in for Flask's functions of these names.
+"""
+
+from unspool.flask.context import stream_with_context
+from unspool.flask.response import StreamResponse
+from unspool.flask.templates import stream_template, stream_template_string
+from unspool.flask.views import stream, stream_csv
+
+__all__ = [
+    "StreamResponse",
+    "stream",
+    "stream_csv",
+    "stream_template",
+    "stream_template_string",
+    "stream_with_context",
+]

@@ -1,0 +1,76 @@
+"""Jinja2 templates as answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import current_app, has_request_context, template_rendered
+from flask.signals import before_render_template
+from jinja2 import Template
+
+from unspool.flask.context import hold
+from unspool.templates import TemplateStream
+
+__all__ = ["stream_template", "stream_template_string"]
+
+
+def stream_template(
+    template_name_or_list: str | Template | list[str | Template], **context: Any
+) -> TemplateStream:
+    """A template by name, rendered piece by piece with the app's template context.
+
+    Stands in for `flask.stream_template`. Gives text in chunks by size and age instead of
+    one piece at a time, which is many times faster and still timely. The first piece is
+    rendered here, in the view, so that an early failure reaches the app's error handlers.
+    The request stays alive until the last piece; without a request, only the app does.
+
+    >>> import flask
+    >>> app = flask.Flask("example")
+    >>> with app.test_request_context():
+    ...     "".join(stream_template(app.jinja_env.from_string("Hi {{ name }}"), name="Ann"))
+    'Hi Ann'
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    return _stream(app, app.jinja_env.get_or_select_template(template_name_or_list), context)
+
+
+def stream_template_string(source: str, **context: Any) -> TemplateStream:
+    """A template from its source text, rendered like `stream_template`.
+
+    >>> import flask
+    >>> app = flask.Flask("example")
+    >>> with app.test_request_context("/hello"):
+    ...     "".join(stream_template_string("{{ request.path }} {{ n }}", n=1))
+    '/hello 1'
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    return _stream(app, app.jinja_env.from_string(source), context)
+
+
+def _stream(app: Any, template: Template, context: dict[str, Any]) -> TemplateStream:
+    app.update_template_context(context)
+    _send(before_render_template, app, template, context)
+
+    def pieces() -> Iterator[str]:
+        yield from template.generate(context)
+        _send(template_rendered, app, template, context)
+
+    if not has_request_context():
+        stream = TemplateStream(pieces(), beside=context.values)
+    else:
+        held = hold()
+        stream = TemplateStream(
+            pieces(),
+            context=held.context,
+            on_closed=held.release,
+            beside=lambda: [*context.values(), *held.g_values],
+        )
+        if held.method == "HEAD":
+            return stream
+    stream.peek()
+    return stream
+
+
+def _send(signal: Any, app: Any, template: Template, context: dict[str, Any]) -> None:
+    signal.send(app, _async_wrapper=app.ensure_sync, template=template, context=context)

@@ -1,0 +1,165 @@
+"""NDJSON (one JSON value a line) and JSON (one array), row by row.
+
+A row with column names becomes an object, one without an array. What becomes of values:
+
+- text, numbers, True, False and None as JSON has them; ints of any size keep all digits
+  (readers that hold numbers as doubles lose some beyond 2**53);
+- Decimal and UUID as text, so that no digit is lost; dates and times as ISO 8601 text; a
+  timedelta as seconds; an Enum as its value;
+- lists, tuples, dicts and dataclasses nested, to any depth;
+- NaN, infinities, bytes, sets, other objects and lone surrogates raise RowError.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from unspool.errors import RowError, shown
+from unspool.formats.rows import Cells, names_of
+from unspool.types import Batch
+
+__all__ = ["Json", "JsonEncoder", "Ndjson"]
+
+
+@dataclass(frozen=True)
+class Ndjson:
+    """One JSON value a line, each line ended with LF.
+
+    >>> Ndjson().encoder(["id", "name"]).feed([(1, "é")])
+    b'{"id":1,"name":"\\xc3\\xa9"}\\n'
+    """
+
+    media_type: ClassVar[str] = "application/x-ndjson"
+    suffix: ClassVar[str] = ".ndjson"
+
+    def encoder(self, columns: Sequence[str] | None) -> JsonEncoder:
+        """A new encoder for one stream."""
+        return JsonEncoder(columns, begin="", before="", between="", after="\n", end="")
+
+
+@dataclass(frozen=True)
+class Json:
+    """One JSON array, a row a line.
+
+    >>> rows = Json().encoder(None)
+    >>> rows.begin() + rows.feed([(1, 2), (3, 4)]) + rows.end()
+    b'[\\n[1,2],\\n[3,4]\\n]\\n'
+    """
+
+    media_type: ClassVar[str] = "application/json"
+    suffix: ClassVar[str] = ".json"
+
+    def encoder(self, columns: Sequence[str] | None) -> JsonEncoder:
+        """A new encoder for one stream."""
+        return JsonEncoder(columns, begin="[", before="\n", between=",\n", after="", end="\n]\n")
+
+
+class JsonEncoder:
+    """Writes rows with json.JSONEncoder. Holds nothing of them."""
+
+    def __init__(
+        self,
+        columns: Sequence[str] | None,
+        *,
+        begin: str,
+        before: str,
+        between: str,
+        after: str,
+        end: str,
+    ) -> None:
+        self._begin, self._between, self._after, self._end = begin, between, after, end
+        self._before = before
+        self._named = columns is not None
+        self._cells = Cells(columns)
+        self._encode = json.JSONEncoder(
+            ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default
+        ).encode
+
+    def begin(self) -> bytes:
+        """The opening bracket of an array."""
+        return self._begin.encode()
+
+    def feed(self, batch: Batch) -> bytes:
+        """These rows, each as one JSON value."""
+        if not batch:
+            return b""
+        values = self._values(batch)
+        try:
+            text = (self._after + self._between).join(map(self._encode, values))
+            data = (self._before + text + self._after).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._row_error(values, error) from error
+        self._before = self._between
+        return data
+
+    def end(self) -> bytes:
+        """The closing bracket of an array."""
+        return self._end.encode()
+
+    def _values(self, batch: Batch) -> Sequence[Any]:
+        if self._named:
+            self._cells.start(batch[0])
+            columns = self._cells.columns or ()
+            return [dict(zip(columns, row, strict=True)) for row in self._cells.take(batch)]
+        return [_as_json(row, index) for index, row in enumerate(batch)]
+
+    def _row_error(self, values: Sequence[Any], error: Exception) -> RowError:
+        index, value = next((i, v) for i, v in enumerate(values) if self._fails(v))
+        cells = value.items() if isinstance(value, dict) else enumerate(value, 1)
+        column, cell = next(
+            ((name, cell) for name, cell in cells if self._fails(cell)), (None, value)
+        )
+        return RowError(
+            f"JSON cannot carry {shown(cell)} ({type(cell).__name__}): {error}. "
+            "Turn it into text or a number first, or into None.",
+            index=index,
+            column=column,
+            value=cell,
+        )
+
+    def _fails(self, value: Any) -> bool:
+        try:
+            self._encode(value).encode()
+        except (TypeError, ValueError, RecursionError):
+            return True
+        return False
+
+
+def _as_json(row: Any, index: int) -> Any:
+    """A row with names as a dict, one without as a list."""
+    if isinstance(row, (dict, list)) or type(row) is tuple:
+        return row
+    if isinstance(row, Mapping):
+        return dict(row)
+    cells = Cells(None)
+    try:
+        names = names_of(row)
+        cells.start(row)
+        values = cells.take([row])[0]
+    except RowError as error:
+        raise RowError(error.problem, index=index, column=error.column, value=row) from error
+    return list(values) if names is None else dict(zip(names, values, strict=True))
+
+
+def _default(value: Any) -> Any:
+    """What json.JSONEncoder asks for values that it does not know."""
+    if isinstance(value, (decimal.Decimal, uuid.UUID)):
+        return str(value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"a {type(value).__name__} has no JSON form")

@@ -1,0 +1,88 @@
+"""Rows in, chunks out: the encoder and the coalescer as one machine, with counters.
+
+Sans I/O: it knows no socket, thread, loop, clock or framework. Times come in as arguments.
+"""
+
+from __future__ import annotations
+
+from typing import AnyStr, Generic
+
+from unspool.coalesce import Coalescer
+from unspool.errors import RowError
+from unspool.types import Batch, Encoder
+
+__all__ = ["BATCH_ROWS", "Pipeline"]
+
+# Above some hundred rows a batch gains nothing more, and costs memory and first-byte time.
+BATCH_ROWS = 512
+
+
+class Pipeline(Generic[AnyStr]):
+    """One stream's encoder and coalescer. `rows` and `sent` count what went through.
+
+    Holds less than one chunk. Used by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder[AnyStr],
+        coalescer: Coalescer[AnyStr],
+        *,
+        chunk_bytes: int,
+        batch_rows: int = BATCH_ROWS,
+    ) -> None:
+        self._encoder: Encoder[AnyStr] = encoder
+        self._coalescer: Coalescer[AnyStr] = coalescer
+        self._chunk_bytes = chunk_bytes
+        self._batch_rows = batch_rows
+        self.rows = 0
+        self.sent = 0
+        self.want = 1
+        """How many rows the next batch should have at the most: few at first, so that the
+        first rows leave early, and never many more than fill a chunk."""
+
+    def begin(self) -> None:
+        """Makes what stands before the first row; it leaves together with that row."""
+        self._coalescer.hold(self._encoder.begin())
+
+    def feed(self, batch: Batch, made_at: float, now: float) -> AnyStr:
+        """A chunk, if one is due; else nothing. An empty batch only lets time pass.
+
+        Raises:
+            RowError: with the row's number in the stream. The rows before it are held,
+                and `flush` gives them.
+        """
+        try:
+            piece = self._encoder.feed(batch)
+        except RowError as error:
+            good = error.row - 1
+            if good:
+                self._coalescer.hold(self._encoder.feed(list(batch)[:good]))
+            error.row += self.rows
+            self.rows += good
+            raise
+        if batch:
+            self.rows += len(batch)
+            self.want = self._next_want(len(batch), len(piece))
+        return self._counted(self._coalescer.feed(piece, made_at, now))
+
+    def flush(self) -> AnyStr:
+        """All that is held, now."""
+        return self._counted(self._coalescer.flush())
+
+    def end(self) -> AnyStr:
+        """What is held and what stands after the last row."""
+        self._coalescer.hold(self._encoder.end())
+        return self.flush()
+
+    def due_in_s(self, now: float) -> float:
+        """Seconds until something held must leave."""
+        return self._coalescer.due_in_s(now)
+
+    def _next_want(self, rows: int, size: int) -> int:
+        fill = self._chunk_bytes * rows // size if size else self._batch_rows
+        return max(1, min(self.want * 2, self._batch_rows, fill + 1))
+
+    def _counted(self, chunk: AnyStr) -> AnyStr:
+        self.sent += len(chunk)
+        return chunk

@@ -1,0 +1,95 @@
+"""Asynchronous iterables of rows as sources, on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Sequence
+from contextlib import suppress
+from contextvars import Context
+from time import monotonic
+from typing import Generic, TypeVar
+
+from unspool.errors import NotIterable, shown
+
+__all__ = ["AsyncRowSource"]
+
+T = TypeVar("T")
+
+# An async generator that never waits would keep the loop to itself; it must let others
+# run this often.
+_LOOP_SHARE_S = 0.005
+
+
+class AsyncRowSource(Generic[T]):
+    """An async iterable as a source: one task iterates it and closes it, in `context`.
+
+    Holds one batch. Create and use it on one running loop.
+
+    Raises:
+        NotIterable: `rows` is no async iterable.
+    """
+
+    def __init__(self, rows: AsyncIterable[T], context: Context) -> None:
+        if not isinstance(rows, AsyncIterable):
+            raise NotIterable(
+                f"the source must be an async iterable; got {shown(rows)} ({type(rows).__name__})."
+            )
+        self._rows = rows.__aiter__()
+        self._context = context
+        self._made: deque[T] = deque()
+        self._want = 1
+        self._wake_reader = asyncio.Event()
+        self._wake_maker = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
+        """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
+        self._want = want
+        task = self._task = self._task or self._start()
+        self._wake_maker.set()
+        if len(self._made) < want and not task.done():
+            self._wake_reader.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake_reader.wait(), timeout_s)
+        batch, self._made = self._made, deque()
+        if not batch and task.done():
+            task.result()  # Raises what the source raised.
+            return None
+        return batch
+
+    async def aclose(self) -> None:
+        """Stops the iteration where it waits, and closes the rows; returns when both are done."""
+        task = self._task = self._task or self._start()
+        task.cancel()
+        await asyncio.wait([task])
+
+    def _start(self) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(
+            self._run(), name="unspool-source", context=self._context
+        )
+
+    async def _run(self) -> None:
+        try:
+            await self._make_rows()
+        finally:
+            close = getattr(self._rows, "aclose", None)
+            try:
+                if close is not None:
+                    await close()
+            finally:
+                self._wake_reader.set()
+
+    async def _make_rows(self) -> None:
+        share_ends = monotonic() + _LOOP_SHARE_S
+        async for row in self._rows:
+            self._made.append(row)
+            if len(self._made) >= self._want:
+                self._wake_reader.set()
+                self._wake_maker.clear()
+                await self._wake_maker.wait()
+            elif monotonic() > share_ends:
+                await asyncio.sleep(0)
+            else:
+                continue
+            share_ends = monotonic() + _LOOP_SHARE_S

@@ -1,0 +1,276 @@
+"""Iterables of rows as sources.
+
+The first row is pulled where the stream is made, so that an early failure is found there.
+After that a source that could block is pulled by a thread of its own: what it has given
+can be sent while it is stuck. A source that cannot block, or that is bound to its thread,
+stays with its caller.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextvars import Context
+from itertools import chain, islice
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from unspool.errors import NotIterable, shown
+from unspool.sources.affinity import is_thread_bound
+
+__all__ = ["RowSource", "rows_of"]
+
+T = TypeVar("T")
+
+# These have all they will ever give, so asking them never blocks.
+_NEVER_BLOCK = (list, tuple, dict, set, frozenset, range, deque)
+
+# A caller that pulls by itself asks for fewer rows when they take longer than this, so
+# that a slow source is not held up by a big batch.
+_SLOW_PULL_S = 0.01
+
+# How long `close` waits for a source that is busy. Its thread closes it when it can.
+CLOSE_WAIT_S = 0.5
+
+_END: Any = object()
+
+
+def rows_of(source: object) -> Iterator[Any]:
+    """The iterator of `source`.
+
+    Raises:
+        NotIterable: it is none, or one that is certainly not meant (text, a function).
+    """
+    if isinstance(source, (str, bytes, bytearray, memoryview)):
+        raise NotIterable(
+            f"the source is one {type(source).__name__}, {shown(source)}, which would be sent "
+            "character by character. Put it in a list: [text]."
+        )
+    if isinstance(source, AsyncIterable):
+        raise NotIterable(
+            f"the source is asynchronous ({type(source).__name__}), and this stream is driven "
+            "by a thread. Hand over a plain iterable."
+        )
+    try:
+        return iter(source)  # type: ignore[call-overload, no-any-return]
+    except TypeError:
+        call = " It is a function: call it." if callable(source) else ""
+        raise NotIterable(
+            f"the source must be an iterable of rows; got {shown(source)} "
+            f"({type(source).__name__}).{call}"
+        ) from None
+
+
+class RowSource(Generic[T]):
+    """An iterable as a source. Every step of it, and its close, runs in `context`.
+
+    Args:
+        rows: an iterable of rows.
+        context: where the rows are made.
+        same_thread: never use a thread of its own.
+        beside: gives other objects that share the source's thread (asked once, after the
+            first row); if one of them is bound to its thread, the source stays there.
+
+    Holds two batches at the most. A row is given once; an exception of the source comes
+    after the rows that came before it.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[T],
+        context: Context,
+        *,
+        same_thread: bool = False,
+        beside: Callable[[], Iterable[object]] = tuple,
+    ) -> None:
+        self._rows = rows_of(rows)
+        self._stays = same_thread or isinstance(rows, _NEVER_BLOCK)
+        self._beside = beside
+        self._here = _Here(self._rows, context)
+        self._puller: _Here[T] | _Elsewhere[T] = self._here
+        self._peeked: deque[T] | None = None
+        self._asked = False
+
+    def peek(self) -> None:
+        """Pulls the first row and keeps it for `pull`; raises what the source raises."""
+        if self._peeked is None and not self._asked:
+            self._peeked = self._pull(1, 0.0)
+
+    def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
+        """At most `want` rows; none, if none came in `timeout_s`; None after the last.
+
+        Blocks at most `timeout_s`; as long as the source does for the first row, and
+        always where the source stays with its caller.
+        """
+        if self._peeked is not None:
+            peeked, self._peeked = self._peeked, None
+            return peeked
+        return self._pull(want, timeout_s)
+
+    def _pull(self, want: int, timeout_s: float) -> deque[T] | None:
+        if self._asked and not self._stays:
+            self._stays = True  # Decided once, now that the source has opened what it needs.
+            if not is_thread_bound(self._rows, *self._beside()):
+                self._puller = self._here.moved()
+        self._asked = True
+        return self._puller.pull(want, timeout_s)
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Closes the rows, on the thread that pulled them, and calls `then`, once each.
+
+        Waits 0.5 s at the most: a source that is busy for longer is closed by its own
+        thread as soon as it gives a row, and `then` is called there.
+        """
+        self._peeked = None
+        self._asked = True
+        self._puller.close(then)
+
+
+class _Here(Generic[T]):
+    """Pulls on the caller's thread."""
+
+    def __init__(self, rows: Iterator[T], context: Context) -> None:
+        self.rows = rows
+        self.context = context
+        self._with_end = chain(rows, (_END,))
+        self._pace = 1
+        self._error: BaseException | None = None
+        self._ended = False
+
+    def moved(self) -> _Here[T] | _Elsewhere[T]:
+        """The same rows, pulled by another thread from now on."""
+        if self._ended or self._error:
+            return self
+        return _Elsewhere(self.rows, self._with_end, self.context)
+
+    def pull(self, want: int, timeout_s: float) -> deque[T] | None:
+        if self._error:
+            raise self._error
+        if self._ended:
+            return None
+        batch: deque[T] = deque()
+        started = monotonic()
+        try:
+            self.context.run(batch.extend, islice(self._with_end, min(want, self._pace)))
+        except BaseException as error:
+            if not batch:
+                raise
+            self._error = error
+        slow = monotonic() - started > _SLOW_PULL_S
+        self._pace = max(1, self._pace // 4) if slow else max(2 * len(batch), 1)
+        self._ended = _cut_end(batch)
+        return None if self._ended and not batch else batch
+
+    def close(self, then: Callable[[], None]) -> None:
+        try:
+            self.context.run(_close, self.rows)
+        finally:
+            then()
+
+
+class _Elsewhere(Generic[T]):
+    """Pulls on a thread of its own, one batch ahead.
+
+    The rows of the batch in the making are visible at once: the thread extends a deque,
+    and the caller takes from its other end when it has waited long enough.
+    """
+
+    def __init__(self, rows: Iterator[T], with_end: Iterator[T], context: Context) -> None:
+        self._rows = rows
+        self._with_end = with_end
+        self._context = context
+        self._lock = threading.Condition()
+        self._making: deque[T] = deque()
+        self._ready: deque[T] | None = None
+        self._want = 1
+        self._error: BaseException | None = None
+        self._closing = False
+        self._ended = False
+        self._closed: Future[None] = Future()
+        threading.Thread(target=self._run, name="unspool-source", daemon=True).start()
+
+    def pull(self, want: int, timeout_s: float) -> deque[T] | None:
+        if self._ended:
+            return None
+        self._want = want
+        with self._lock:
+            if self._ready is None and not self._error:
+                self._lock.wait(timeout_s)
+            batch, self._ready = self._ready, None
+            making = self._making  # Read under the lock: it comes right after what was ready.
+            self._lock.notify()
+        if batch is None:
+            batch = _taken(making)
+            if not batch and self._error:
+                raise self._error
+        self._ended = _cut_end(batch)
+        return None if self._ended and not batch else batch
+
+    def close(self, then: Callable[[], None]) -> None:
+        with self._lock:
+            self._closing = True
+            self._lock.notify()
+        try:
+            self._closed.result(CLOSE_WAIT_S)
+        except FutureTimeoutError:
+            if not self._closed.done():
+                self._closed.add_done_callback(lambda _: then())
+                return
+        except BaseException:
+            then()
+            raise
+        then()
+
+    def _run(self) -> None:
+        try:
+            while self._make_batch() and self._hand_over():
+                pass
+        except BaseException as error:
+            with self._lock:
+                self._error = error
+                self._lock.notify()
+        try:
+            self._context.run(_close, self._rows)
+        except BaseException as error:
+            self._closed.set_exception(error)
+        else:
+            self._closed.set_result(None)
+
+    def _make_batch(self) -> bool:
+        """Fills `_making`; False if there is nobody left to fill it for."""
+        self._context.run(self._making.extend, islice(self._with_end, self._want))
+        return not self._closing
+
+    def _hand_over(self) -> bool:
+        """Makes the batch ready, as soon as the last one is taken; False after the last row."""
+        with self._lock:
+            while self._ready is not None and not self._closing:
+                self._lock.wait()
+            ended = bool(self._making) and self._making[-1] is _END
+            self._ready, self._making = self._making, deque()
+            self._lock.notify()
+            return not (ended or self._closing)
+
+
+def _taken(making: deque[T]) -> deque[T]:
+    """The rows made so far; the end mark stays, for the thread that makes them to see."""
+    batch: deque[T] = deque()
+    while making and making[0] is not _END:
+        batch.append(making.popleft())
+    return batch
+
+
+def _cut_end(batch: deque[T]) -> bool:
+    if batch and batch[-1] is _END:
+        batch.pop()
+        return True
+    return False
+
+
+def _close(rows: Iterator[Any]) -> None:
+    close = getattr(rows, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,62 @@
+"""The protocols that the parts of Unspool meet in, and that users plug into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, TypeVar
+
+__all__ = ["AsyncSource", "Batch", "Encoder", "Format", "Row", "Source"]
+
+T_co = TypeVar("T_co", covariant=True)
+Piece_co = TypeVar("Piece_co", str, bytes, covariant=True)
+
+Row = Any
+"""A tuple, a list, a mapping, a dataclass, or an object with `_asdict()`."""
+
+Batch = Sequence[Row]
+"""Some rows, in order; may be empty, which means "nothing came in time"."""
+
+
+class Encoder(Protocol[Piece_co]):
+    """Turns batches of rows into bytes. Used for one stream, by one thread at a time.
+
+    `feed` either takes the whole batch or raises and changes nothing, so that the rows
+    before a bad one can be fed again and are not lost.
+    """
+
+    def begin(self) -> Piece_co:
+        """What stands before the first row."""
+
+    def feed(self, batch: Batch) -> Piece_co:
+        """The bytes of these rows; empty means "nothing yet".
+
+        Raises:
+            RowError: a row of another width, or a value that the format cannot carry.
+        """
+
+    def end(self) -> Piece_co:
+        """What stands after the last row."""
+
+
+class Format(Protocol):
+    """The frozen description of a format; makes one encoder a stream."""
+
+    media_type: ClassVar[str]
+    suffix: ClassVar[str]
+
+    def encoder(self, columns: Sequence[str] | None) -> Encoder[bytes]:
+        """A new encoder. `columns` are the column names, or None to take the first row's."""
+
+
+class Source(Protocol[T_co]):
+    """Rows that can be asked for, in batches, by one caller at a time."""
+
+    def pull(self, want: int, timeout_s: float) -> Sequence[T_co] | None:
+        """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
+
+
+class AsyncSource(Protocol[T_co]):
+    """The same, awaited."""
+
+    async def pull(self, want: int, timeout_s: float) -> Sequence[T_co] | None:
+        """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
