@@ -49,7 +49,7 @@ def names_of(row: Row) -> tuple[str, ...] | None:
         return tuple(row._fields)
     if hasattr(row, "_asdict"):
         return tuple(row._asdict())
-    if hasattr(row, "keys") and not isinstance(row, Sequence):
+    if hasattr(row, "keys"):
         return tuple(row.keys())  # sqlite3.Row
     return None
 
@@ -125,12 +125,12 @@ class Cells:
             return self._cut_mapping
         if is_dataclass(row):
             return self._cut_attributes(row)
+        if hasattr(row, "keys") and hasattr(row, "__getitem__"):
+            return self._cut_mapping if self._chosen else tuple  # sqlite3.Row
         if isinstance(row, Sequence):
             return None
         if hasattr(row, "_asdict"):
             return lambda row: self._cut_mapping(row._asdict())
-        if hasattr(row, "keys") and hasattr(row, "__getitem__"):
-            return tuple if not self._chosen else self._cut_mapping  # sqlite3.Row
         raise RowError(
             f"a row must be a tuple, list, mapping, dataclass or have _asdict(); got "
             f"{shown(row)} ({type(row).__name__}).",

@@ -114,7 +114,7 @@ class RowSource(Generic[T]):
         if self._asked and not self._stays:
             self._stays = True  # Decided once, now that the source has opened what it needs.
             if not is_thread_bound(self._rows, *self._beside()):
-                self._puller = self._here.moved()
+                self._puller = self._here.moved(want)
         self._asked = True
         return self._puller.pull(want, timeout_s)
 
@@ -140,11 +140,11 @@ class _Here(Generic[T]):
         self._error: BaseException | None = None
         self._ended = False
 
-    def moved(self) -> _Here[T] | _Elsewhere[T]:
+    def moved(self, want: int) -> _Here[T] | _Elsewhere[T]:
         """The same rows, pulled by another thread from now on."""
         if self._ended or self._error:
             return self
-        return _Elsewhere(self.rows, self._with_end, self.context)
+        return _Elsewhere(self.rows, self._with_end, self.context, want)
 
     def pull(self, want: int, timeout_s: float) -> deque[T] | None:
         if self._error:
@@ -178,14 +178,16 @@ class _Elsewhere(Generic[T]):
     and the caller takes from its other end when it has waited long enough.
     """
 
-    def __init__(self, rows: Iterator[T], with_end: Iterator[T], context: Context) -> None:
+    def __init__(
+        self, rows: Iterator[T], with_end: Iterator[T], context: Context, want: int
+    ) -> None:
         self._rows = rows
         self._with_end = with_end
         self._context = context
         self._lock = threading.Condition()
         self._making: deque[T] = deque()
         self._ready: deque[T] | None = None
-        self._want = 1
+        self._want = want
         self._error: BaseException | None = None
         self._closing = False
         self._ended = False

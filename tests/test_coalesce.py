@@ -1,0 +1,84 @@
+import pytest
+
+from unspool.coalesce import Coalescer
+
+
+def coalescer(chunk_bytes=10, flush_after_s=0.05):
+    return Coalescer(b"", chunk_bytes, flush_after_s)
+
+
+def started(**limits):
+    c = coalescer(**limits)
+    assert c.feed(b"!", 0, 0) == b"!"
+    return c
+
+
+def test_the_first_piece_leaves_at_once_with_what_was_held():
+    c = coalescer()
+    c.hold(b"[")
+    assert c.feed(b"1", 0, 0) == b"[1"
+
+
+def test_nothing_leaves_before_the_first_piece():
+    c = coalescer()
+    c.hold(b"[")
+    assert c.feed(b"", 0, 100) == b""
+
+
+@pytest.mark.parametrize(("size", "leaves"), [(9, False), (10, True), (11, True)])
+def test_a_chunk_leaves_when_it_has_the_size(size, leaves):
+    assert started().feed(b"x" * size, 0, 0) == (b"x" * size if leaves else b"")
+
+
+@pytest.mark.parametrize(("now", "leaves"), [(0.0499, False), (0.05, True), (0.0501, True)])
+def test_a_chunk_leaves_when_its_oldest_byte_has_the_age(now, leaves):
+    c = started()
+    assert c.feed(b"a", 0, 0) == b""
+    assert c.feed(b"b", now, now) == (b"ab" if leaves else b"")
+
+
+def test_the_age_counts_from_when_the_piece_was_begun():
+    assert started().feed(b"a", made_at=0, now=0.06) == b"a"
+
+
+def test_an_empty_piece_lets_time_pass():
+    c = started()
+    c.feed(b"a", 0, 0)
+    assert c.feed(b"", 0.04, 0.04) == b""
+    assert c.feed(b"", 0.05, 0.05) == b"a"
+
+
+def test_the_age_starts_anew_after_a_chunk():
+    c = started()
+    assert c.feed(b"x" * 10, 0, 0) == b"x" * 10
+    assert c.feed(b"a", 0.04, 0.04) == b""
+    assert c.feed(b"b", 0.08, 0.08) == b""
+    assert c.feed(b"c", 0.09, 0.09) == b"abc"
+
+
+def test_due_in_s_counts_down_from_the_oldest_piece_and_stops_at_zero():
+    c = started()
+    assert c.due_in_s(7) == 0.05
+    c.feed(b"a", 1.0, 1.0)
+    c.feed(b"b", 1.03, 1.03)
+    assert c.due_in_s(1.03) == pytest.approx(0.02)
+    assert c.due_in_s(2.0) == 0
+
+
+def test_a_single_piece_is_passed_on_without_a_copy():
+    piece = b"x" * 100
+    assert started().feed(piece, 0, 0) is piece
+
+
+def test_text_works_like_bytes():
+    c = Coalescer("", 3, 0.05)
+    assert c.feed("ä", 0, 0) == "ä"
+    assert c.feed("öü", 0, 0) == ""
+    assert c.feed("ß", 0, 0) == "öüß"
+
+
+def test_flush_gives_what_is_held_once():
+    c = started()
+    c.feed(b"a", 0, 0)
+    assert c.flush() == b"a"
+    assert c.flush() == b""

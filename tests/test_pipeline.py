@@ -1,0 +1,71 @@
+import pytest
+from helpers import new_pipeline
+
+from unspool import RowError
+
+
+def test_the_machine_counts_rows_and_bytes():
+    p = new_pipeline("ndjson")
+    p.begin()
+    sent = p.feed([(1,), (2,)], 0, 0) + p.feed([(3,)], 0, 0) + p.end()
+    assert sent == b"[1]\n[2]\n[3]\n"
+    assert (p.rows, p.sent) == (3, 12)
+
+
+def test_what_stands_first_leaves_with_the_first_row():
+    p = new_pipeline("json")
+    p.begin()
+    assert p.feed([], 0, 10) == b""
+    assert p.feed([(1,)], 10, 10) == b"[\n[1]"
+
+
+def test_the_end_of_no_rows_is_a_whole_document():
+    p = new_pipeline("json")
+    p.begin()
+    assert p.end() == b"[\n]\n"
+
+
+def test_batches_grow_from_one_row_to_what_fills_a_chunk():
+    p = new_pipeline("ndjson", chunk_bytes=100, batch_rows=512)
+    p.begin()
+    wants = []
+    for _ in range(8):
+        wants.append(p.want)
+        p.feed([(1,)] * p.want, 0, 0)  # 4 bytes a row
+    assert wants == [1, 2, 4, 8, 16, 26, 26, 26]
+
+
+def test_batches_stop_at_batch_rows():
+    p = new_pipeline("ndjson", batch_rows=5)
+    p.begin()
+    for _ in range(5):
+        p.feed([(1,)] * p.want, 0, 0)
+    assert p.want == 5
+
+
+def test_a_row_larger_than_a_chunk_makes_batches_of_one():
+    p = new_pipeline("text", chunk_bytes=10)
+    p.begin()
+    p.feed(["x" * 1000], 0, 0)
+    p.feed(["x" * 1000], 0, 0)
+    assert p.want == 1
+
+
+def test_the_rows_before_a_bad_one_are_kept_and_the_error_has_its_number_in_the_stream():
+    p = new_pipeline("csv", columns=["a", "b"])
+    p.begin()
+    assert p.feed([(1, 2)], 0, 0) == b"a,b\r\n1,2\r\n"
+    with pytest.raises(RowError) as caught:
+        p.feed([(3, 4), (5, 6), (7,), (8, 9)], 0, 0)
+    assert caught.value.row == 4
+    assert p.flush() == b"3,4\r\n5,6\r\n"
+    assert p.rows == 3
+
+
+def test_a_bad_first_row_leaves_nothing():
+    p = new_pipeline("csv", columns=["a", "b"])
+    p.begin()
+    with pytest.raises(RowError) as caught:
+        p.feed([(1,)], 0, 0)
+    assert caught.value.row == 1
+    assert p.flush() == b""

@@ -1,0 +1,46 @@
+import dataclasses
+
+import pytest
+
+from unspool import Csv, Stream, UnknownFormat, UsageError
+
+
+def test_the_plan_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Stream([]).format = "json"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunk_bytes": 0}, "chunk_bytes must be a number of at least 1; got 0"),
+        ({"flush_after_s": -0.1}, "flush_after_s must be a number of at least 0; got -0.1"),
+        ({"flush_after_s": float("nan")}, "flush_after_s .* got nan"),
+        ({"batch_rows": True}, "batch_rows .* got True"),
+        ({"batch_rows": "5"}, "batch_rows .* got '5'"),
+        ({"filename": "a/b"}, "path separator"),
+        ({"columns": []}, "columns must be"),
+    ],
+)
+def test_bad_options_are_refused_when_the_plan_is_made(options, message):
+    with pytest.raises(UsageError, match=message):
+        Stream([], **options)
+
+
+def test_an_unknown_format_is_refused_when_the_plan_is_made():
+    with pytest.raises(UnknownFormat):
+        Stream([], "excel")
+
+
+def test_limits_are_allowed_at_their_edge():
+    Stream([], chunk_bytes=1, flush_after_s=0, batch_rows=1)
+
+
+def test_headers_follow_format_and_filename():
+    assert dict(Stream([], Csv(), filename="x.csv").headers()) == {
+        "Content-Type": "text/csv; charset=utf-8",
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": 'attachment; filename="x.csv"',
+    }
