@@ -22,17 +22,17 @@ from flask.signals import got_request_exception
 from unspool.drive import Chunks
 from unspool.errors import NotIterable, OutsideContext, TooLate
 
-__all__ = ["HeldContext", "hold", "stream_with_context"]
+__all__ = ["ONE_CONTEXT", "HeldContext", "hold", "stream_with_context"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 # From Flask 3.2 on there is one context, which counts its pushes; before, there are two,
 # each with a list of tokens.
-_ONE_CONTEXT = hasattr(AppContext, "from_environ")
+ONE_CONTEXT = hasattr(AppContext, "from_environ")
 
 _cv_app = flask_globals._cv_app
-_cv_request = _cv_app if _ONE_CONTEXT else flask_globals._cv_request
+_cv_request = _cv_app if ONE_CONTEXT else flask_globals._cv_request
 
 
 class HeldContext:
@@ -49,7 +49,9 @@ class HeldContext:
         self._request_context = request_context
         self._app_context: Any = _cv_app.get()
         self._app = self._app_context.app
-        self._session = getattr(request_context, "_session", None) or request_context.session
+        # Not through the property `session`, which counts as a use and sets `Vary: Cookie`.
+        names = vars(request_context)
+        self._session = names["_session" if "_session" in names else "session"]
         self._hold()
         self._forbid_late_writes()
 
@@ -147,49 +149,44 @@ def _current(context: Any) -> None:
 class _HeldOne(HeldContext):
     """Flask 3.2: one context that counts its pushes and has one token.
 
-    Our push makes the server's pop leave the token in place; then the request would stay
-    current on the server's thread. So the token becomes ours, and the server's pop, which
-    we stand in for, resets the server's own.
+    Our push makes the server's last pop leave the token in place, and the request would
+    stay current on the server's thread. So the context's `pop` is stood in for: when only
+    our pushes are left, the server's token is reset; the last of us takes a token of its
+    own and pops for good.
     """
 
     def _hold(self) -> None:
         context = self._request_context
-        holders = getattr(context, "_unspool_holders", None)
-        if holders is None:
-            holders = context._unspool_holders = set()
-            self._take_over_token(context)
-        holders.add(self)
-
-    def _take_over_token(self, context: Any) -> None:
-        servers_token = context._cv_token
-        pop = context.pop
-
-        def pop_by_server(exc: BaseException | None = None) -> None:
-            if context._push_count > 1:
-                context._push_count -= 1
-                return
-            context._push_count = 0
-            _cv_app.reset(servers_token)
-            context._cv_token = None
-            if not context._unspool_holders:
-                self.context.run(context._unspool_tear_down, exc)
-
-        def tear_down(exc: BaseException | None) -> None:
-            context._push_count = 1
-            context._cv_token = _cv_app.set(context)
-            pop(exc)
-
-        context.pop = pop_by_server
-        context._unspool_tear_down = tear_down
+        if not hasattr(context, "_unspool_holds"):
+            context._unspool_holds = 0
+            _stand_in_for_pop(context)
+        context._unspool_holds += 1
+        context._push_count += 1
 
     def _answered(self) -> bool:
-        return bool(self._request_context._push_count == 0)
+        context = self._request_context
+        return bool(context._push_count == context._unspool_holds)
 
     def _let_go(self, error: BaseException | None) -> None:
         context = self._request_context
-        context._unspool_holders.discard(self)
-        if self._answered() and not context._unspool_holders:
-            context._unspool_tear_down(error)
+        context._unspool_holds -= 1
+        if context._push_count > 1:
+            context._push_count -= 1
+            return
+        context._cv_token = _cv_app.set(context)
+        type(context).pop(context, error)
+
+
+def _stand_in_for_pop(context: Any) -> None:
+    def pop(exc: BaseException | None = None) -> None:
+        if context._push_count == context._unspool_holds + 1 and context._unspool_holds:
+            context._push_count -= 1
+            _cv_app.reset(context._cv_token)
+            context._cv_token = None
+        else:
+            type(context).pop(context, exc)
+
+    context.pop = pop
 
 
 def hold() -> HeldContext:
@@ -198,7 +195,7 @@ def hold() -> HeldContext:
     Raises:
         OutsideContext: no request is active.
     """
-    return _HeldOne() if _ONE_CONTEXT else _HeldTwo()
+    return _HeldOne() if ONE_CONTEXT else _HeldTwo()
 
 
 class _SessionGuard:

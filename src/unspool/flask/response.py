@@ -100,7 +100,8 @@ for _name in (
 ):
     setattr(StreamResponse, _name, _refusing(_would_buffer, f"{_name}()"))
 for _name in ("data", "json"):
-    setattr(StreamResponse, _name, property(_refusing(_would_buffer, f".{_name}")))
+    _refused = _refusing(_would_buffer, f".{_name}")
+    setattr(StreamResponse, _name, property(_refused, _refused))
 for _name in (
     "__delitem__",
     "__ior__",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import GeneratorType
 from typing import Any
 
 from flask import current_app, has_request_context, template_rendered
+from flask.globals import app_ctx
 from flask.signals import before_render_template
 from jinja2 import Template
 
-from unspool.flask.context import hold
+from unspool.flask.context import ONE_CONTEXT, hold
 from unspool.templates import TemplateStream
 
 __all__ = ["stream_template", "stream_template_string"]
@@ -49,12 +51,15 @@ def stream_template_string(source: str, **context: Any) -> TemplateStream:
 
 
 def _stream(app: Any, template: Template, context: dict[str, Any]) -> TemplateStream:
-    app.update_template_context(context)
+    _update_template_context(app, context)
     _send(before_render_template, app, template, context)
 
     def pieces() -> Iterator[str]:
-        yield from template.generate(context)
-        _send(template_rendered, app, template, context)
+        try:
+            yield from template.generate(context)
+            _send(template_rendered, app, template, context)
+        finally:
+            _close_generators(context)
 
     if not has_request_context():
         stream = TemplateStream(pieces(), beside=context.values)
@@ -70,6 +75,20 @@ def _stream(app: Any, template: Template, context: dict[str, Any]) -> TemplateSt
             return stream
     stream.peek()
     return stream
+
+
+def _update_template_context(app: Any, context: dict[str, Any]) -> None:
+    if ONE_CONTEXT:
+        app.update_template_context(app_ctx._get_current_object(), context)
+    else:
+        app.update_template_context(context)
+
+
+def _close_generators(context: dict[str, Any]) -> None:
+    """Closes the generators that the template was given; `context` would keep them alive."""
+    for value in context.values():
+        if isinstance(value, GeneratorType):
+            value.close()
 
 
 def _send(signal: Any, app: Any, template: Template, context: dict[str, Any]) -> None:
