@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from helpers import Clock, encode, new_pipeline, new_source
 
+from helpers import Clock, encode, new_pipeline, new_source
 from unspool import RowError
 from unspool.drive import Chunks, adrive, drive
 from unspool.sources.async_rows import AsyncRowSource
@@ -33,7 +33,9 @@ def achunks_of(rows, **limits):
 @pytest.mark.parametrize("format", ["csv", "json", "ndjson"])
 @pytest.mark.parametrize("chunk_bytes", [1, 10, 100, 10**6])
 @pytest.mark.parametrize("batch_rows", [1, 2, 7, 512])
-def test_the_same_bytes_for_every_batch_and_chunk_size_in_both_drivers(format, chunk_bytes, batch_rows):
+def test_the_same_bytes_for_every_batch_and_chunk_size_in_both_drivers(
+    format, chunk_bytes, batch_rows
+):
     limits = {"format": format, "chunk_bytes": chunk_bytes, "batch_rows": batch_rows}
     expected = encode(ROWS, format)
     assert b"".join(chunks_of(ROWS, **limits)) == expected
@@ -160,7 +162,9 @@ def test_everything_before_a_failure_is_sent_before_it_is_raised(good):
             yield row
 
     async def main(got):
-        async for chunk in adrive(new_pipeline("ndjson"), AsyncRowSource(arows(), contextvars.copy_context())):
+        async for chunk in adrive(
+            new_pipeline("ndjson"), AsyncRowSource(arows(), contextvars.copy_context())
+        ):
             got.append(chunk)
 
     agot = []

@@ -15,7 +15,10 @@ from unspool.headers import content_disposition, stream_headers
         ("航班.csv", "attachment; filename=\"__.csv\"; filename*=UTF-8''%E8%88%AA%E7%8F%AD.csv"),
         ("a'b(1).csv", 'attachment; filename="a\'b(1).csv"'),
         ("x;y.csv", 'attachment; filename="x;y.csv"'),
-        ("é'(*).csv", "attachment; filename=\"e'(*).csv\"; filename*=UTF-8''%C3%A9%27%28%2A%29.csv"),
+        (
+            "é'(*).csv",
+            "attachment; filename=\"e'(*).csv\"; filename*=UTF-8''%C3%A9%27%28%2A%29.csv",
+        ),
     ],
 )
 def test_content_disposition_has_a_plain_name_and_the_exact_one(filename, value):
@@ -24,7 +27,17 @@ def test_content_disposition_has_a_plain_name_and_the_exact_one(filename, value)
 
 @pytest.mark.parametrize(
     "filename",
-    ["", ".", "..", "a/b.csv", "..\\b.csv", "a\r\nSet-Cookie: x.csv", "a\x00.csv", "\ud800.csv", "x" * 256],
+    [
+        "",
+        ".",
+        "..",
+        "a/b.csv",
+        "..\\b.csv",
+        "a\r\nSet-Cookie: x.csv",
+        "a\x00.csv",
+        "\ud800.csv",
+        "x" * 256,
+    ],
 )
 def test_names_that_no_file_can_have_are_refused(filename):
     with pytest.raises(UsageError, match="^filename "):

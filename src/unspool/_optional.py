@@ -19,6 +19,6 @@ def require(package: str, *, extra: str) -> ModuleType:
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != package.split(".")[0]:
+        if error.name is None or error.name.split(".")[0] != package.split(".", maxsplit=1)[0]:
             raise  # The package is there and lacks something of its own.
         raise MissingExtra(package, extra) from error

@@ -54,11 +54,14 @@ class Coalescer(Generic[AnyStr]):
 
     def flush(self) -> AnyStr:
         """All that is held."""
-        chunk = self._pieces[0] if len(self._pieces) == 1 else self._empty.join(self._pieces)
+        chunk = self._pieces[0] if len(self._pieces) == 1 else self._joined()
         self._pieces.clear()
         self._held = 0
         self._oldest = None
         return chunk
+
+    def _joined(self) -> AnyStr:
+        return self._empty.join(self._pieces)  # pyright: ignore[reportArgumentType]
 
     def due_in_s(self, now: float) -> float:
         """Seconds until what is held must leave; the whole time if nothing is held."""

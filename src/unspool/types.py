@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 __all__ = ["AsyncSource", "Batch", "Encoder", "Format", "Row", "Source"]
 
@@ -26,6 +26,7 @@ class Encoder(Protocol[Piece_co]):
 
     def begin(self) -> Piece_co:
         """What stands before the first row."""
+        ...
 
     def feed(self, batch: Batch) -> Piece_co:
         """The bytes of these rows; empty means "nothing yet".
@@ -33,19 +34,29 @@ class Encoder(Protocol[Piece_co]):
         Raises:
             RowError: a row of another width, or a value that the format cannot carry.
         """
+        ...
 
     def end(self) -> Piece_co:
         """What stands after the last row."""
+        ...
 
 
 class Format(Protocol):
     """The frozen description of a format; makes one encoder a stream."""
 
-    media_type: ClassVar[str]
-    suffix: ClassVar[str]
+    @property
+    def media_type(self) -> str:
+        """The value of Content-Type."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """How names of such files end, with the dot."""
+        ...
 
     def encoder(self, columns: Sequence[str] | None) -> Encoder[bytes]:
         """A new encoder. `columns` are the column names, or None to take the first row's."""
+        ...
 
 
 class Source(Protocol[T_co]):
@@ -53,6 +64,7 @@ class Source(Protocol[T_co]):
 
     def pull(self, want: int, timeout_s: float) -> Sequence[T_co] | None:
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
+        ...
 
 
 class AsyncSource(Protocol[T_co]):
@@ -60,3 +72,4 @@ class AsyncSource(Protocol[T_co]):
 
     async def pull(self, want: int, timeout_s: float) -> Sequence[T_co] | None:
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
+        ...

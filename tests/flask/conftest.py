@@ -1,5 +1,6 @@
-import flask
 import pytest
+
+import flask
 
 
 class Life:

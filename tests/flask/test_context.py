@@ -7,9 +7,9 @@ import gc
 import io
 import threading
 
-import flask
 import pytest
 
+import flask
 from unspool import NotIterable, OutsideContext, TooLate
 from unspool.flask import stream, stream_with_context
 from unspool.flask.context import _cv_app, _cv_request
@@ -156,7 +156,9 @@ def test_a_client_that_left_after_some_chunks(app, call, life, send, taken):
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
-def test_an_abandoned_stream_is_torn_down_and_the_next_request_is_fine(app, call, life, send, taken):
+def test_an_abandoned_stream_is_torn_down_and_the_next_request_is_fine(
+    app, call, life, send, taken
+):
     @app.get("/")
     def view():
         return send(f"{n}\n" for n in range(1000))

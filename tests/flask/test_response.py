@@ -1,6 +1,6 @@
-import flask
 import pytest
 
+import flask
 from unspool import TooLate, WouldBuffer
 from unspool.flask import StreamResponse, stream, stream_csv
 
@@ -182,7 +182,12 @@ def test_every_call_on_close_function_runs_once_even_if_one_raises(app, call, li
     with pytest.raises(LookupError, match="close failed"):
         iterable.close()
     iterable.close()
-    assert life.log == [("teardown_request", None), ("teardown_appcontext", None), "first", "second"]
+    assert life.log == [
+        ("teardown_request", None),
+        ("teardown_appcontext", None),
+        "first",
+        "second",
+    ]
 
 
 def test_a_204_sends_nothing_and_closes(app, call, life):
@@ -238,7 +243,9 @@ def test_a_database_of_the_request_is_used_and_closed_on_its_thread(app):
         flask.g.pop("db").close()
         closed.append(error)
 
-    numbers = "with recursive n(i) as (select 1 union all select i+1 from n where i<3000) select i from n"
+    numbers = (
+        "with recursive n(i) as (select 1 union all select i+1 from n where i<3000) select i from n"
+    )
 
     @app.get("/cursor")
     def cursor():

@@ -2,17 +2,19 @@ import sqlite3
 import threading
 import time
 
-import flask
 import jinja2
 import pytest
 
+import flask
 from unspool.flask import stream_template, stream_template_string
 
 TABLE = "<table>{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>\n{% endfor %}</table>"
 
 
 def test_a_template_by_name_with_the_apps_template_context(app, life):
-    app.jinja_loader = jinja2.DictLoader({"a.html": "{{ request.path }} {{ g.x }} {{ session.s }} {{ extra }} {{ n }}"})
+    app.jinja_loader = jinja2.DictLoader(
+        {"a.html": "{{ request.path }} {{ g.x }} {{ session.s }} {{ extra }} {{ n }}"}
+    )
     app.context_processor(lambda: {"extra": "processed"})
 
     @app.get("/")
@@ -127,7 +129,9 @@ def test_a_template_over_a_sqlite_cursor_works(app):
     @app.get("/")
     def view():
         con = sqlite3.connect(":memory:")
-        rows = con.execute("with recursive n(i) as (select 1 union all select i+1 from n where i<3000) select i from n")
+        rows = con.execute(
+            "with recursive n(i) as (select 1 union all select i+1 from n where i<3000) select i from n"
+        )
         return stream_template_string(TABLE, rows=rows)
 
     assert app.test_client().get("/").text.count("<tr>") == 3000

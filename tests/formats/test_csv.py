@@ -3,18 +3,16 @@ import datetime
 import decimal
 import enum
 import io
-import json
 import uuid
 from collections import namedtuple
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from helpers import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import encode
 from unspool import Csv, EmptySource, RowError, UsageError
 
 Point = namedtuple("Point", "x y")
@@ -66,7 +64,12 @@ TABLE = [
     ([(None, "")], Csv(null="NULL"), None, b"NULL,\r\n"),
     ([(None,)], Csv(), None, b'""\r\n'),
     ([(1.5, float("nan"), float("inf"), 1e300)], Csv(), None, b"1.5,nan,inf,1e+300\r\n"),
-    ([(0.1 + 0.2, -0.0, 10**30)], Csv(), None, b"0.30000000000000004,-0.0,1000000000000000000000000000000\r\n"),
+    (
+        [(0.1 + 0.2, -0.0, 10**30)],
+        Csv(),
+        None,
+        b"0.30000000000000004,-0.0,1000000000000000000000000000000\r\n",
+    ),
     ([(decimal.Decimal("1.10"), True, False)], Csv(), None, b"1.10,True,False\r\n"),
     (
         [(datetime.date(2026, 1, 2), datetime.datetime(2026, 1, 2, 3, 4, 5), datetime.time(3, 4))],
@@ -74,7 +77,12 @@ TABLE = [
         None,
         b"2026-01-02,2026-01-02 03:04:05,03:04:00\r\n",
     ),
-    ([(Colour.RED, uuid.UUID(int=1))], Csv(), None, b"red,00000000-0000-0000-0000-000000000001\r\n"),
+    (
+        [(Colour.RED, uuid.UUID(int=1))],
+        Csv(),
+        None,
+        b"red,00000000-0000-0000-0000-000000000001\r\n",
+    ),
     ([("née", "日本", "😀")], Csv(), None, "née,日本,😀\r\n".encode()),
     ([("x",)], Csv(bom=True), ["a"], b"\xef\xbb\xbfa\r\nx\r\n"),
     ([("a\x00b",)], Csv(), None, b"a\x00b\r\n"),
@@ -88,7 +96,7 @@ TABLE = [
         [(-1, "-1", "+1.5", "-1e5", "-1,5", "-.5", "+", -2.5)],
         Csv(formula_guard=True),
         None,
-        b"-1,-1,+1.5,-1e5,\"-1,5\",-.5,'+,-2.5\r\n",
+        b'-1,-1,+1.5,-1e5,"-1,5",-.5,\'+,-2.5\r\n',
     ),
     ([{"=x": 1}], Csv(formula_guard=True), None, b"'=x\r\n1\r\n"),
 ]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import pytest
-from helpers import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import encode
 from unspool import RowError
 
 Point = namedtuple("Point", "x y")
@@ -44,7 +44,11 @@ TABLE = [
     ([Person("Ann", Point(1, 2))], None, ['{"name":"Ann","at":[1,2]}']),
     ([Record()], None, ['{"a":1}']),
     ([(True, None, 1.5, 10**30)], None, ["[true,null,1.5,1000000000000000000000000000000]"]),
-    ([(decimal.Decimal("1.10"), uuid.UUID(int=1))], None, ['["1.10","00000000-0000-0000-0000-000000000001"]']),
+    (
+        [(decimal.Decimal("1.10"), uuid.UUID(int=1))],
+        None,
+        ['["1.10","00000000-0000-0000-0000-000000000001"]'],
+    ),
     (
         [(datetime.date(2026, 1, 2), datetime.datetime(2026, 1, 2, 3, 4, 5), datetime.time(3, 4))],
         None,
@@ -66,7 +70,12 @@ def test_rows_become_these_values_for_every_batch_size(rows, columns, values):
 
 
 BAD = [
-    ([{"a": 1}, {"a": float("nan")}], None, "row 2, column 'a': JSON cannot carry nan (float)", "a"),
+    (
+        [{"a": 1}, {"a": float("nan")}],
+        None,
+        "row 2, column 'a': JSON cannot carry nan (float)",
+        "a",
+    ),
     ([{"a": 1, "b": b"x"}], None, "row 1, column 'b': JSON cannot carry b'x' (bytes)", "b"),
     ([(1, {2})], None, "row 1, column 2: JSON cannot carry {2} (set)", 2),
     ([{"a": "\ud800"}], None, "row 1, column 'a': JSON cannot carry '\\ud800' (str)", "a"),
@@ -100,12 +109,21 @@ values = st.recursive(
         st.floats(allow_nan=False, allow_infinity=False),
         st.text(st.characters(exclude_categories=["Cs"])),
     ),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4),
+    ),
     max_leaves=8,
 )
 
 
-@given(st.lists(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), values, max_size=4), max_size=8), st.integers(1, 8))
+@given(
+    st.lists(
+        st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), values, max_size=4),
+        max_size=8,
+    ),
+    st.integers(1, 8),
+)
 def test_three_readers_read_any_rows_back(rows, size):
     orjson = pytest.importorskip("orjson")
     duckdb = pytest.importorskip("duckdb")
@@ -116,7 +134,9 @@ def test_three_readers_read_any_rows_back(rows, size):
     if all(_fits_orjson(row) for row in rows):
         assert [orjson.loads(line) for line in lines] == rows == orjson.loads(array)
     con = duckdb.connect()
-    assert con.execute("select json_valid(?), json_array_length(?::json)", [array.decode(), array.decode()]).fetchone() == (True, len(rows))
+    assert con.execute(
+        "select json_valid(?), json_array_length(?::json)", [array.decode(), array.decode()]
+    ).fetchone() == (True, len(rows))
     con.close()
 
 

@@ -1,6 +1,6 @@
 import pytest
-from helpers import encode
 
+from helpers import encode
 from unspool import RowError, Text, UsageError
 
 
@@ -17,7 +17,10 @@ def test_pieces_are_sent_as_they_are(pieces, expected):
     assert encode(pieces, "text", None, 1) == expected
 
 
-@pytest.mark.parametrize(("piece", "message"), [(1, "takes text and bytes; got 1"), ("\ud800", "lone surrogate"), ((1,), "format='csv'")])
+@pytest.mark.parametrize(
+    ("piece", "message"),
+    [(1, "takes text and bytes; got 1"), ("\ud800", "lone surrogate"), ((1,), "format='csv'")],
+)
 def test_other_pieces_are_refused_by_row(piece, message):
     with pytest.raises(RowError, match=message) as caught:
         encode(["ok", piece], "text")

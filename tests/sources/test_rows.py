@@ -4,8 +4,8 @@ import threading
 import time
 
 import pytest
-from helpers import new_source
 
+from helpers import new_source
 from unspool import NotIterable
 from unspool.sources.affinity import is_thread_bound
 
@@ -220,7 +220,11 @@ def test_what_the_close_raises_is_raised_after_then_was_called(same_thread):
 
 def test_a_sqlite_cursor_is_pulled_on_the_thread_that_made_it():
     con = sqlite3.connect(":memory:")
-    source = new_source(con.execute("with recursive n(i) as (select 1 union all select i+1 from n where i<2000) select i from n"))
+    source = new_source(
+        con.execute(
+            "with recursive n(i) as (select 1 union all select i+1 from n where i<2000) select i from n"
+        )
+    )
     assert len(drain(source)) == 2000
     close(source)
     con.close()
@@ -230,7 +234,9 @@ def test_a_generator_over_a_sqlite_cursor_stays_too():
     con = sqlite3.connect(":memory:")
 
     def rows(con):
-        for row in con.execute("with recursive n(i) as (select 1 union all select i+1 from n where i<2000) select i from n"):
+        for row in con.execute(
+            "with recursive n(i) as (select 1 union all select i+1 from n where i<2000) select i from n"
+        ):
             yield row
 
     source = new_source(row for row in rows(con))

@@ -15,10 +15,10 @@ from functools import update_wrapper
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, TypeVar, overload
 
-from flask import globals as flask_globals
 from flask.ctx import AppContext
 from flask.signals import got_request_exception
 
+from flask import globals as flask_globals
 from unspool.drive import Chunks
 from unspool.errors import NotIterable, OutsideContext, TooLate
 
@@ -31,8 +31,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # each with a list of tokens.
 ONE_CONTEXT = hasattr(AppContext, "from_environ")
 
-_cv_app = flask_globals._cv_app
-_cv_request = _cv_app if ONE_CONTEXT else flask_globals._cv_request
+_cv_app: Any = flask_globals._cv_app
+_cv_request: Any = _cv_app if ONE_CONTEXT else flask_globals._cv_request
 
 
 class HeldContext:

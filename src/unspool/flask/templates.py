@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any
 
-from flask import current_app, has_request_context, template_rendered
 from flask.globals import app_ctx
 from flask.signals import before_render_template
 from jinja2 import Template
 
+from flask import current_app, has_request_context, template_rendered
 from unspool.flask.context import ONE_CONTEXT, hold
 from unspool.templates import TemplateStream
 
@@ -33,7 +33,7 @@ def stream_template(
     ...     "".join(stream_template(app.jinja_env.from_string("Hi {{ name }}"), name="Ann"))
     'Hi Ann'
     """
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = _current(current_app)
     return _stream(app, app.jinja_env.get_or_select_template(template_name_or_list), context)
 
 
@@ -46,7 +46,7 @@ def stream_template_string(source: str, **context: Any) -> TemplateStream:
     ...     "".join(stream_template_string("{{ request.path }} {{ n }}", n=1))
     '/hello 1'
     """
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = _current(current_app)
     return _stream(app, app.jinja_env.from_string(source), context)
 
 
@@ -77,9 +77,13 @@ def _stream(app: Any, template: Template, context: dict[str, Any]) -> TemplateSt
     return stream
 
 
+def _current(proxy: Any) -> Any:
+    return proxy._get_current_object()
+
+
 def _update_template_context(app: Any, context: dict[str, Any]) -> None:
     if ONE_CONTEXT:
-        app.update_template_context(app_ctx._get_current_object(), context)
+        app.update_template_context(_current(app_ctx), context)
     else:
         app.update_template_context(context)
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from unspool.errors import EmptySource, RowError, UsageError, shown
 from unspool.formats.rows import Cells
@@ -90,8 +90,15 @@ class Csv:
     header: bool = True
     formula_guard: bool = False
 
-    media_type: ClassVar[str] = "text/csv; charset=utf-8"
-    suffix: ClassVar[str] = ".csv"
+    @property
+    def media_type(self) -> str:
+        """The value of Content-Type."""
+        return "text/csv; charset=utf-8"
+
+    @property
+    def suffix(self) -> str:
+        """How names of such files end."""
+        return ".csv"
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n \ufeff':

@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any
 
 from unspool.errors import RowError, shown
 from unspool.formats.rows import Cells, names_of
@@ -36,8 +36,15 @@ class Ndjson:
     b'{"id":1,"name":"\\xc3\\xa9"}\\n'
     """
 
-    media_type: ClassVar[str] = "application/x-ndjson"
-    suffix: ClassVar[str] = ".ndjson"
+    @property
+    def media_type(self) -> str:
+        """The value of Content-Type."""
+        return "application/x-ndjson"
+
+    @property
+    def suffix(self) -> str:
+        """How names of such files end."""
+        return ".ndjson"
 
     def encoder(self, columns: Sequence[str] | None) -> JsonEncoder:
         """A new encoder for one stream."""
@@ -53,8 +60,15 @@ class Json:
     b'[\\n[1,2],\\n[3,4]\\n]\\n'
     """
 
-    media_type: ClassVar[str] = "application/json"
-    suffix: ClassVar[str] = ".json"
+    @property
+    def media_type(self) -> str:
+        """The value of Content-Type."""
+        return "application/json"
+
+    @property
+    def suffix(self) -> str:
+        """How names of such files end."""
+        return ".json"
 
     def encoder(self, columns: Sequence[str] | None) -> JsonEncoder:
         """A new encoder for one stream."""

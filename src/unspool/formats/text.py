@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from unspool.errors import RowError, UsageError, shown
 from unspool.types import Batch
@@ -22,7 +21,10 @@ class Text:
 
     media_type: str = "text/plain; charset=utf-8"
 
-    suffix: ClassVar[str] = ".txt"
+    @property
+    def suffix(self) -> str:
+        """How names of such files end."""
+        return ".txt"
 
     def encoder(self, columns: Sequence[str] | None) -> TextEncoder:
         """A new encoder for one stream.

@@ -1,0 +1,83 @@
+# `make run` and `make test` set up all they need. The other targets are their parts.
+
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+# Other Pythons found on this machine; the fast tests run on each.
+OTHER_PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python3 /usr/bin/python3.1[2-9])
+# Flask releases that keep contexts in different ways; the pinned one is the newest.
+OLDER_FLASKS := 3.0.3 3.1.1
+
+.PHONY: run test check unit flasks pythons peers docs bench pins clean
+
+run: .venv/run
+	$(BIN)/python examples/flights/data.py
+	@echo "Open http://127.0.0.1:$(PORT)/  (stop with Ctrl-C)"
+	$(BIN)/gunicorn --chdir examples/flights --worker-class gthread --threads 16 \
+	    --env FLIGHTS_DB=$(CURDIR)/.cache/flights.duckdb --bind 127.0.0.1:$(PORT) \
+	    --no-control-socket --log-level warning app:app
+
+test: check unit flasks pythons peers docs
+	@echo "All tests passed."
+
+check: .venv/test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+unit: .venv/test .cache/chromium
+	$(BIN)/python examples/flights/data.py
+	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
+
+flasks: $(OLDER_FLASKS:%=.cache/flask-%)
+	for version in $(OLDER_FLASKS); do \
+	    PYTHONPATH=.cache/flask-$$version $(BIN)/pytest -q tests/flask tests/templates || exit 1; \
+	done
+
+pythons: .venv/test
+	for python in $(OTHER_PYTHONS); do \
+	    venv=.cache/$$($$python -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); \
+	    test -d $$venv || $$python -m venv $$venv || exit 1; \
+	    $$venv/bin/pip install -q --require-hashes -r requirements/core.txt || exit 1; \
+	    $$venv/bin/pip install -q --no-deps --no-build-isolation -e . || exit 1; \
+	    $$venv/bin/pytest -q -m "not live" --ignore tests/test_docs.py --ignore tests/live || exit 1; \
+	done
+
+peers: .venv/test
+	$(BIN)/pip download -q --require-hashes --no-deps --no-binary :all: \
+	    -r requirements/peers.txt -d .cache/peers
+	$(BIN)/python tests/peers/run.py .cache/peers
+
+docs: .venv/test
+	$(BIN)/mkdocs build -q --strict -d .cache/site
+
+bench: .venv/test
+	for file in bench/*_over_http.py; do $(BIN)/python $$file || exit 1; done
+
+# Pins everything again, at the newest versions.
+pins: .venv/test
+	$(BIN)/pip install -q uv
+	for group in run core test; do \
+	    $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	        --no-emit-index-url --no-header --group $$group -o requirements/$$group.txt || exit 1; \
+	done
+
+.venv/%: requirements/%.txt pyproject.toml
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.cache/flask-%: .venv/test
+	$(BIN)/pip install -q --no-deps --target $@ flask==$*
+
+.cache/chromium:
+	mkdir -p .cache
+	command -v chromium || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq chromium)
+	ln -sf "$$(command -v chromium)" $@
+
+clean:
+	rm -rf .venv .cache build dist src/*.egg-info

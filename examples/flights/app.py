@@ -1,0 +1,47 @@
+"""Three ways of streaming from Flask, on real data. `make run` starts it."""
+
+from __future__ import annotations
+
+import inspect
+import time
+
+import data
+from markupsafe import escape
+
+import flask
+from unspool.flask import stream_csv, stream_template, stream_with_context
+
+app = flask.Flask(__name__)
+con = data.connect()
+
+
+@app.get("/flights.csv")
+def flights_csv():
+    rows = data.flights(con, flask.request.args.get("rows", 10_000_000, int))
+    return stream_csv(rows, columns=data.COLUMNS, filename="flights.csv")
+
+
+@app.get("/flights.html")
+def flights_html():
+    rows = data.flights(con, flask.request.args.get("rows", 100_000, int))
+    return stream_template("flights.html", columns=data.COLUMNS, rows=rows)
+
+
+@app.get("/hello")
+def hello():
+    @stream_with_context
+    def page():
+        yield "<!doctype html><meta charset=utf-8><p>Hello "
+        yield escape(flask.request.args.get("name", "World"))
+        for second in range(1, 6):
+            time.sleep(1)
+            yield f"<p>{second} s later, <code>request.path</code> is still {flask.request.path}"
+        yield "<p>Done."
+
+    return page()
+
+
+@app.get("/")
+def index():
+    ways = [flights_csv, flights_html, hello]
+    return flask.render_template("index.html", code=[inspect.getsource(view) for view in ways])

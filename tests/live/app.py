@@ -1,0 +1,72 @@
+"""What the live tests ask for."""
+
+import itertools
+import time
+
+import flask
+from unspool.flask import stream, stream_csv, stream_template_string, stream_with_context
+
+app = flask.Flask(__name__)
+
+
+@app.get("/rows.csv")
+def rows_csv():
+    count = flask.request.args.get("n", type=int)
+    return stream_csv(
+        ((n, f"text {n}", n / 8, None) for n in range(count)), columns=["n", "text", "x", "none"]
+    )
+
+
+@app.get("/fail")
+def fail():
+    at = flask.request.args.get("at", type=int)
+
+    def rows():
+        for n in itertools.count():
+            if n == at:
+                raise LookupError("boom")
+            yield {"n": n}
+
+    return stream(rows(), "ndjson")
+
+
+@app.get("/stuck")
+def stuck():
+    def rows():
+        for n in range(20):
+            if n % 10 == 9:
+                time.sleep(1)
+            yield {"n": n, "made": time.time()}
+
+    return stream(rows(), "ndjson")
+
+
+@app.get("/template")
+def template():
+    rows = ([n, n * n] for n in range(20_000))
+    return stream_template_string(
+        "<table>{% for r in rows %}<tr><td>{{ r[0] }}<td>{{ r[1] }}{% endfor %}</table>", rows=rows
+    )
+
+
+@app.get("/slow-table")
+def slow_table():
+    def rows():
+        for n in range(6):
+            if n == 3:
+                time.sleep(2)
+            yield n
+
+    return stream_template_string(
+        "<table>{% for n in rows %}<tr><td>row {{ n }}{% endfor %}</table>", rows=rows()
+    )
+
+
+@app.get("/context")
+def context():
+    @stream_with_context
+    def pieces():
+        for _ in range(5):
+            yield flask.request.args["name"] + ";"
+
+    return flask.Response(pieces())

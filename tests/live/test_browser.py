@@ -1,0 +1,62 @@
+"""The example's page in a real Chromium."""
+
+import csv
+
+
+def test_the_three_ways_stream_on_the_page_with_live_progress(example, page):
+    page.goto(example.url + "/")
+    page.evaluate("document.querySelector('button').dataset.url = '/flights.csv?rows=200000'")
+    page.evaluate("document.querySelector('button').dataset.rows = 200000")
+    first, second, third = page.query_selector_all("section")
+
+    first.query_selector("button").click()
+    page.wait_for_function("document.querySelector('output b')?.textContent.length > 1")
+    assert "Complete" not in first.inner_text()
+    page.wait_for_function("document.querySelector('output').innerText.includes('Complete')")
+    assert "200,000 rows" in first.inner_text()
+
+    second.query_selector("button").click()
+    page.wait_for_function(
+        "document.querySelectorAll('output')[1].innerText.includes('Complete')", timeout=60_000
+    )
+    assert "100,000 rows" in second.inner_text()
+
+    third.query_selector("button").click()
+    frame = page.frame_locator("iframe")
+    frame.get_by_text("2 s later").wait_for()
+    assert frame.get_by_text("Done.").count() == 0
+    frame.get_by_text("Done.").wait_for()
+
+
+def test_a_stream_can_be_stopped_on_the_page(example, page):
+    page.goto(example.url + "/")
+    button = page.query_selector("button")
+    button.click()
+    page.wait_for_function("document.querySelector('output b')?.textContent.length > 3")
+    button.click()
+    page.wait_for_function("document.querySelector('output').innerText.includes('Stopped')")
+
+
+def test_the_browser_downloads_the_file_under_its_name(example, page, tmp_path):
+    page.goto(example.url + "/")
+    page.evaluate("document.querySelector('a').href = '/flights.csv?rows=50000'")
+    with page.expect_download() as download:
+        page.click("a >> nth=0")
+    assert download.value.suggested_filename == "flights.csv"
+    download.value.save_as(tmp_path / "flights.csv")
+    with (tmp_path / "flights.csv").open(newline="") as file:
+        assert sum(1 for _ in csv.reader(file)) == 50_001
+
+
+def test_the_first_rows_of_a_table_show_while_its_source_is_stuck(gunicorn, page):
+    page.goto(gunicorn.url + "/slow-table", wait_until="commit")
+    page.get_by_text("row 2").wait_for()
+    assert page.get_by_text("row 3").count() == 0
+    page.get_by_text("row 5").wait_for()
+    assert page.locator("tr").count() == 6
+
+
+def test_a_long_table_arrives_whole(example, page):
+    page.goto(example.url + "/flights.html?rows=20000", wait_until="commit")
+    page.get_by_text("That was all of it.").wait_for(timeout=60_000)
+    assert page.locator("tbody tr").count() == 20_000

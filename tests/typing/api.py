@@ -1,0 +1,71 @@
+"""The public API as its users write it. Never run: mypy and pyright read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import flask
+from unspool import Csv, Json, Ndjson, RowError, Stream, Text
+from unspool.flask import (
+    StreamResponse,
+    stream,
+    stream_csv,
+    stream_template,
+    stream_template_string,
+    stream_with_context,
+)
+from unspool.templates import TemplateStream
+from unspool.types import Encoder, Format
+
+app = flask.Flask(__name__)
+
+
+def rows() -> Iterator[tuple[int, str]]:
+    yield 1, "a"
+
+
+@app.get("/rows")
+def view_rows() -> StreamResponse:
+    return stream(rows(), "ndjson", columns=["id", "name"], filename="rows.ndjson", status=200)
+
+
+@app.get("/csv")
+def view_csv() -> flask.Response:
+    return stream_csv(rows(), Csv(delimiter=";", quoting="all"), columns=("id", "name"))
+
+
+@app.get("/template")
+def view_template() -> Iterator[str]:
+    return stream_template(["a.html", "b.html"], rows=rows())
+
+
+@app.get("/string")
+def view_string() -> TemplateStream:
+    stream = stream_template_string("{{ n }}", n=1)
+    stream.enable_buffering(5)
+    return stream
+
+
+@app.get("/context")
+def view_context() -> Iterator[str]:
+    @stream_with_context
+    def generate(greeting: str) -> Iterator[str]:
+        yield greeting
+
+    return generate("hi")
+
+
+@app.get("/iterator")
+def view_iterator() -> Iterator[str]:
+    return stream_with_context(name for _, name in rows())
+
+
+def plans() -> list[Stream]:
+    formats: list[Format] = [Csv(), Json(), Ndjson(), Text("text/html")]
+    encoder: Encoder[bytes] = formats[0].encoder(None)
+    data: bytes = encoder.begin() + encoder.feed([(1,)]) + encoder.end()
+    return [Stream([data], format) for format in formats]
+
+
+def place(error: RowError) -> tuple[int, str | int | None]:
+    return error.row, error.column
