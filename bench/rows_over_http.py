@@ -13,6 +13,7 @@ from itertools import islice
 import common
 from flask import Flask, Response, request
 from table import table
+
 from unspool.flask import stream_csv
 
 WAYS = ["naive", "csv.writer", "csv.writer-1000", "unspool"]

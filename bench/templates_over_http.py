@@ -6,12 +6,12 @@ the same round.
 
 from __future__ import annotations
 
-from jinja2 import DictLoader
-
 import common
 import flask
-import unspool.flask
+from jinja2 import DictLoader
 from table import table
+
+import unspool.flask
 
 WAYS = ["flask.stream_template", "enable_buffering(5)", "flask.render_template", "unspool"]
 

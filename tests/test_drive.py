@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-
 from helpers import Clock, encode, new_pipeline, new_source
+
 from unspool import RowError
 from unspool.drive import Chunks, adrive, drive
 from unspool.sources.async_rows import AsyncRowSource

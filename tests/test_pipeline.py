@@ -1,6 +1,6 @@
 import pytest
-
 from helpers import new_pipeline
+
 from unspool import RowError
 
 

@@ -6,9 +6,9 @@ import inspect
 import time
 
 import data
+import flask
 from markupsafe import escape
 
-import flask
 from unspool.flask import stream_csv, stream_template, stream_with_context
 
 app = flask.Flask(__name__)

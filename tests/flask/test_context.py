@@ -7,9 +7,9 @@ import gc
 import io
 import threading
 
+import flask
 import pytest
 
-import flask
 from unspool import NotIterable, OutsideContext, TooLate
 from unspool.flask import stream, stream_with_context
 from unspool.flask.context import _cv_app, _cv_request

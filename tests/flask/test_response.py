@@ -1,6 +1,6 @@
+import flask
 import pytest
 
-import flask
 from unspool import TooLate, WouldBuffer
 from unspool.flask import StreamResponse, stream, stream_csv
 
@@ -256,14 +256,6 @@ def test_a_database_of_the_request_is_used_and_closed_on_its_thread(app):
         def rows():
             for row in db().execute(numbers):
                 yield row
-
-        return stream(rows())
-
-    @app.get("/lazy")
-    def lazy():
-        def rows():
-            yield (0,)
-            yield from db().execute(numbers)
 
         return stream(rows())
 

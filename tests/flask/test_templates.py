@@ -2,10 +2,10 @@ import sqlite3
 import threading
 import time
 
+import flask
 import jinja2
 import pytest
 
-import flask
 from unspool.flask import stream_template, stream_template_string
 
 TABLE = "<table>{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>\n{% endfor %}</table>"
@@ -126,10 +126,14 @@ def test_closing_early_closes_what_the_template_iterates(app, call, life):
 
 
 def test_a_template_over_a_sqlite_cursor_works(app):
+    @app.teardown_appcontext
+    def close_database(error):
+        flask.g.con.close()
+
     @app.get("/")
     def view():
-        con = sqlite3.connect(":memory:")
-        rows = con.execute(
+        flask.g.con = sqlite3.connect(":memory:")
+        rows = flask.g.con.execute(
             "with recursive n(i) as (select 1 union all select i+1 from n where i<3000) select i from n"
         )
         return stream_template_string(TABLE, rows=rows)

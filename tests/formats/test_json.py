@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import pytest
+from helpers import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import encode
 from unspool import RowError
 
 Point = namedtuple("Point", "x y")

@@ -1,6 +1,6 @@
 import pytest
-
 from helpers import encode
+
 from unspool import RowError, Text, UsageError
 
 

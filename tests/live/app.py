@@ -4,6 +4,7 @@ import itertools
 import time
 
 import flask
+
 from unspool.flask import stream, stream_csv, stream_template_string, stream_with_context
 
 app = flask.Flask(__name__)

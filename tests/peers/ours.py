@@ -8,10 +8,10 @@ def pytest_configure(config):
 
 
 def replace_flasks():
+    import flask
     import flask.helpers
     import flask.templating
 
-    import flask
     import unspool.flask as ours
 
     for name in ("stream_with_context", "stream_template", "stream_template_string"):

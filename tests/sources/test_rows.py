@@ -4,8 +4,8 @@ import threading
 import time
 
 import pytest
-
 from helpers import new_source
+
 from unspool import NotIterable
 from unspool.sources.affinity import is_thread_bound
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import flask
+
 from unspool import Csv, Json, Ndjson, RowError, Stream, Text
 from unspool.flask import (
     StreamResponse,

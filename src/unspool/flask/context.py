@@ -15,10 +15,10 @@ from functools import update_wrapper
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, TypeVar, overload
 
+from flask import globals as flask_globals
 from flask.ctx import AppContext
 from flask.signals import got_request_exception
 
-from flask import globals as flask_globals
 from unspool.drive import Chunks
 from unspool.errors import NotIterable, OutsideContext, TooLate
 

@@ -7,10 +7,10 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any, NoReturn
 
+from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator
 
-from flask import Response
 from unspool.drive import Chunks
 from unspool.errors import TooLate, WouldBuffer
 

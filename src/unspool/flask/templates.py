@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any
 
+from flask import current_app, has_request_context, template_rendered
 from flask.globals import app_ctx
 from flask.signals import before_render_template
 from jinja2 import Template
 
-from flask import current_app, has_request_context, template_rendered
 from unspool.flask.context import ONE_CONTEXT, hold
 from unspool.templates import TemplateStream
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flask import current_app
+
 from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S
 from unspool.drive import Chunks, drive
 from unspool.flask.context import hold
