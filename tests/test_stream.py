@@ -13,9 +13,10 @@ def test_the_plan_cannot_be_changed():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"chunk_bytes": 0}, "chunk_bytes must be a number of at least 1; got 0"),
+        ({"chunk_bytes": 0}, "chunk_bytes must be a whole number of at least 1; got 0"),
         ({"flush_after_s": -0.1}, "flush_after_s must be a number of at least 0; got -0.1"),
         ({"flush_after_s": float("nan")}, "flush_after_s .* got nan"),
+        ({"batch_rows": 1.5}, "batch_rows must be a whole number of at least 1; got 1.5"),
         ({"batch_rows": True}, "batch_rows .* got True"),
         ({"batch_rows": "5"}, "batch_rows .* got '5'"),
         ({"filename": "a/b"}, "path separator"),

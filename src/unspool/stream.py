@@ -55,10 +55,15 @@ class Stream:
     same_thread: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("chunk_bytes", 1), ("flush_after_s", 0), ("batch_rows", 1)):
+        for name, kinds, least in (
+            ("chunk_bytes", int, 1),
+            ("flush_after_s", (int, float), 0),
+            ("batch_rows", int, 1),
+        ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-                raise UsageError(f"{name} must be a number of at least {least}; got {value!r}.")
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
+                whole = "a whole number" if kinds is int else "a number"
+                raise UsageError(f"{name} must be {whole} of at least {least}; got {value!r}.")
         self.pipeline()
         self.headers()
 

@@ -259,7 +259,20 @@ def test_a_database_of_the_request_is_used_and_closed_on_its_thread(app):
 
         return stream(rows())
 
+    @app.get("/header-first")
+    def header_first():
+        def rows():
+            yield (0,)
+            yield from db().execute(numbers)
+
+        return stream(rows())
+
     expected = b"".join(b"%d\r\n" % n for n in range(1, 3001))
+    response = app.test_client().get("/header-first")
+    assert response.data == b"0\r\n" + expected
+    response.close()
+    assert closed == [None]
+    closed.clear()
     assert app.test_client().get("/cursor").data == expected
     assert app.test_client().get("/generator").data == expected
     assert closed == [None, None]

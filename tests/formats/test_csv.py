@@ -28,6 +28,20 @@ class Colour(enum.Enum):
     RED = "red"
 
 
+class Guarded(enum.Enum):
+    FORMULA = "=1+1"
+    NOTHING = None
+
+
+class Lists(enum.Enum):
+    ONE = [1]
+
+
+class Said:
+    def __str__(self):
+        return "=said"
+
+
 class Record:
     def __init__(self, **values):
         self._values = values
@@ -98,6 +112,8 @@ TABLE = [
         None,
         b'-1,-1,+1.5,-1e5,"-1,5",-.5,\'+,-2.5\r\n',
     ),
+    ([(Guarded.FORMULA, Guarded.NOTHING)], Csv(null="NULL"), None, b"=1+1,NULL\r\n"),
+    ([(Guarded.FORMULA, Said())], Csv(formula_guard=True), None, b"'=1+1,'=said\r\n"),
     ([{"=x": 1}], Csv(formula_guard=True), None, b"'=x\r\n1\r\n"),
 ]
 
@@ -119,6 +135,9 @@ BAD = [
     ([{"a": 1}, {"a": 1, "b": 2}], None, "row 2: has 2 cells; the first row has 1.", None),
     ([(1, b"x")], ["n", "raw"], "row 1, column 'raw': CSV cannot carry a bytes: b'x'.", "raw"),
     ([(1, "a"), (2, [3])], None, "row 2, column 2: CSV cannot carry a list: [3].", 2),
+    ([(1, Lists.ONE)], None, "row 1, column 2: CSV cannot carry a Lists", 2),
+    ([(1, range(3))], None, "row 1, column 2: CSV cannot carry a range", 2),
+    ([(1, (n for n in [1]))], None, "row 1, column 2: CSV cannot carry a generator", 2),
     ([(1, object())], None, "row 1, column 2: CSV cannot carry a object", 2),
     ([("ok",), ("\ud800",)], ["t"], "row 2, column 't': '\\ud800' has a lone surrogate", "t"),
     (["text"], None, "row 1: a row must be a tuple", None),

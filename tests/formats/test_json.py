@@ -77,6 +77,7 @@ BAD = [
         "a",
     ),
     ([{"a": 1, "b": b"x"}], None, "row 1, column 'b': JSON cannot carry b'x' (bytes)", "b"),
+    ([(decimal.Decimal("NaN"),)], None, "row 1, column 1: JSON cannot carry Decimal('NaN')", 1),
     ([(1, {2})], None, "row 1, column 2: JSON cannot carry {2} (set)", 2),
     ([{"a": "\ud800"}], None, "row 1, column 'a': JSON cannot carry '\\ud800' (str)", "a"),
     ([(1, 2), (3,)], ["a", "b"], "row 2: has 1 cells; the columns given are 2.", None),

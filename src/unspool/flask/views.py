@@ -41,10 +41,16 @@ def stream(
     work in the rows; teardown functions run once, after the last byte.
 
     Args:
-        rows, format, columns, filename, chunk_bytes, flush_after_s, batch_rows,
-            same_thread: see `unspool.Stream`.
+        rows: an iterable of rows; see `unspool.Stream`.
+        format: a name or a format object; see `unspool.Stream`.
+        columns: the column names; see `unspool.Stream`.
+        filename: makes it a download of this name.
         status: the status of the answer.
         headers: more headers, or others in the place of ours.
+        chunk_bytes: when a chunk leaves; see `unspool.Stream`.
+        flush_after_s: when a chunk leaves; see `unspool.Stream`.
+        batch_rows: how many rows are taken at a time; see `unspool.Stream`.
+        same_thread: iterate `rows` on the request's thread, always.
 
     The rows are iterated by a thread of the stream's own, so that rows are sent while the
     next one takes its time; except where they cannot block (a list) or are bound to the
@@ -90,7 +96,7 @@ def stream_csv(rows: Iterable[Any], dialect: Csv | None = None, **options: Any) 
     Args:
         rows: see `stream`.
         dialect: delimiter, quoting and so on; RFC 4180 if not given.
-        options: the other arguments of `stream`.
+        **options: the other arguments of `stream`.
 
     >>> import flask
     >>> app = flask.Flask("example")

@@ -55,6 +55,8 @@ _PLAIN_TYPES = (
     uuid.UUID,
 )
 
+_NOT_CELLS = (bytes, bytearray, memoryview, list, tuple, dict, set, frozenset)
+
 # How a text must start to be run by a spreadsheet (OWASP, "CSV Injection").
 _FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?%?")
@@ -184,7 +186,7 @@ class CsvEncoder:
         ]
 
     def _learn(self, kind: type, rows: Sequence[Sequence[Any]]) -> None:
-        convert = _convert_for(kind)
+        convert = self._convert_for(kind)
         if convert is None:
             index, position, value = next(
                 cell for cell in self._cells.cells(rows) if type(cell[2]) is kind
@@ -196,9 +198,38 @@ class CsvEncoder:
                 column=self._cells.name(position),
                 value=value,
             )
-        if issubclass(kind, str) and self._dialect.formula_guard:
-            convert = _guarded
-        self._converts[kind] = convert
+        self._converts[kind] = self._guard(kind, convert)
+
+    def _convert_for(self, kind: type) -> Convert | None:
+        """How CSV shows a type that it meets for the first time; None if it cannot."""
+        if issubclass(kind, Enum):
+            return self._convert_enum(kind)
+        if issubclass(kind, (str, int, float)):
+            return str
+        if issubclass(kind, _NOT_CELLS) or kind.__str__ is object.__str__:
+            return None
+        return str
+
+    def _convert_enum(self, kind: type[Enum]) -> Convert | None:
+        """A table of the members' values, each as CSV shows it."""
+        table: dict[Enum, Any] = {}
+        for member in kind:
+            known = type(member.value) in self._converts
+            convert = (
+                self._converts[type(member.value)]
+                if known
+                else self._convert_for(type(member.value))
+            )
+            if convert is None and not known:
+                return None
+            table[member] = convert(member.value) if convert else member.value
+        return lambda member: table.get(member, member.value)
+
+    def _guard(self, kind: type, convert: Convert) -> Convert:
+        """The same, with the formula guard, if wanted and if it gives text."""
+        if not self._dialect.formula_guard or issubclass(kind, (int, float)):
+            return convert
+        return lambda value: _guarded(text) if isinstance(text := convert(value), str) else text
 
     def _encode(self, rows: Sequence[Sequence[Any]]) -> bytes:
         lines = self._lines
@@ -232,17 +263,6 @@ class _Lines:
 
     def __init__(self, lines: list[str]) -> None:
         self.write = lines.append
-
-
-def _convert_for(kind: type) -> Convert | None:
-    """How CSV shows a type that is not in the list; None if it cannot."""
-    if issubclass(kind, Enum):
-        return lambda value: value.value
-    if issubclass(kind, (bytes, bytearray, memoryview, list, tuple, dict, set, frozenset)):
-        return None
-    if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
-        return None
-    return str
 
 
 def _guarded(text: str) -> str:

@@ -142,7 +142,7 @@ class Cells:
         if self.columns is None:
             return tuple(row.values())
         if not self._chosen and len(row) > len(self.columns):
-            return tuple(row.values())  # Too wide: the width check names what is new.
+            return tuple(row.values())  # Too wide, which the width check will say.
         return tuple([row[name] for name in self.columns])
 
     def _cut_attributes(self, row: Row) -> Cut:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, wait
 from contextvars import Context
 from itertools import chain, islice
 from time import monotonic
@@ -114,7 +113,7 @@ class RowSource(Generic[T]):
         if self._asked and not self._stays:
             self._stays = True  # Decided once, now that the source has opened what it needs.
             if not is_thread_bound(self._rows, *self._beside()):
-                self._puller = self._here.moved(want)
+                self._puller = self._here.moved(self._beside, want)
         self._asked = True
         return self._puller.pull(want, timeout_s)
 
@@ -140,11 +139,11 @@ class _Here(Generic[T]):
         self._error: BaseException | None = None
         self._ended = False
 
-    def moved(self, want: int) -> _Here[T] | _Elsewhere[T]:
+    def moved(self, beside: Callable[[], Iterable[object]], want: int) -> _Here[T] | _Elsewhere[T]:
         """The same rows, pulled by another thread from now on."""
         if self._ended or self._error:
             return self
-        return _Elsewhere(self.rows, self._with_end, self.context, want)
+        return _Elsewhere(self.rows, self._with_end, self.context, beside, want)
 
     def pull(self, want: int, timeout_s: float) -> deque[T] | None:
         if self._error:
@@ -175,21 +174,30 @@ class _Elsewhere(Generic[T]):
     """Pulls on a thread of its own, one batch ahead.
 
     The rows of the batch in the making are visible at once: the thread extends a deque,
-    and the caller takes from its other end when it has waited long enough.
+    and the caller takes from its other end when it has waited long enough. What the rows
+    have made `beside` them that is bound to this thread is closed on it: the thread then
+    calls what `close` would have called.
     """
 
     def __init__(
-        self, rows: Iterator[T], with_end: Iterator[T], context: Context, want: int
+        self,
+        rows: Iterator[T],
+        with_end: Iterator[T],
+        context: Context,
+        beside: Callable[[], Iterable[object]],
+        want: int,
     ) -> None:
         self._rows = rows
         self._with_end = with_end
         self._context = context
+        self._beside = beside
         self._lock = threading.Condition()
         self._making: deque[T] = deque()
         self._ready: deque[T] | None = None
         self._want = want
         self._error: BaseException | None = None
         self._closing = False
+        self._last_words: Callable[[], None] | None = None
         self._ended = False
         self._closed: Future[None] = Future()
         threading.Thread(target=self._run, name="unspool-source", daemon=True).start()
@@ -212,19 +220,26 @@ class _Elsewhere(Generic[T]):
         return None if self._ended and not batch else batch
 
     def close(self, then: Callable[[], None]) -> None:
+        self._tell(then if is_thread_bound(*self._beside()) else None)
+        wait([self._closed], CLOSE_WAIT_S)
+        if not self._closed.done():
+            self._closed.add_done_callback(lambda _: self._call(then))
+            return
+        try:
+            self._call(then)
+        finally:
+            self._closed.result()
+
+    def _tell(self, last_words: Callable[[], None] | None) -> None:
         with self._lock:
+            self._last_words = last_words
             self._closing = True
             self._lock.notify()
-        try:
-            self._closed.result(CLOSE_WAIT_S)
-        except FutureTimeoutError:
-            if not self._closed.done():
-                self._closed.add_done_callback(lambda _: then())
-                return
-        except BaseException:
+
+    def _call(self, then: Callable[[], None]) -> None:
+        """Calls `then`, unless the thread itself has."""
+        if self._last_words is None:
             then()
-            raise
-        then()
 
     def _run(self) -> None:
         try:
@@ -235,11 +250,21 @@ class _Elsewhere(Generic[T]):
                 self._error = error
                 self._lock.notify()
         try:
-            self._context.run(_close, self._rows)
+            self._close_rows()
         except BaseException as error:
             self._closed.set_exception(error)
         else:
             self._closed.set_result(None)
+
+    def _close_rows(self) -> None:
+        try:
+            self._context.run(_close, self._rows)
+        finally:
+            with self._lock:
+                while not self._closing:
+                    self._lock.wait()
+            if self._last_words is not None:
+                self._last_words()
 
     def _make_batch(self) -> bool:
         """Fills `_making`; False if there is nobody left to fill it for."""
