@@ -189,7 +189,8 @@ def test_everything_before_a_bad_row_is_sent_before_it_is_raised():
 
 def new_chunks(rows, log):
     source = new_source(rows)
-    return Chunks(drive(new_pipeline("ndjson", chunk_bytes=1), source), source, log.append)
+    steps = drive(new_pipeline("ndjson", chunk_bytes=1), source)
+    return Chunks(steps, source, lambda outcome, error: log.append(error or outcome))
 
 
 def logged(log, count=50, fail=None):
@@ -208,7 +209,7 @@ def test_after_the_last_chunk_the_source_is_closed_once():
     list(chunks)
     chunks.close()
     del chunks
-    assert log == ["rows closed", None]
+    assert log == ["rows closed", "complete"]
 
 
 def test_a_failure_closes_the_source_and_is_told():
@@ -230,7 +231,7 @@ def test_closing_after_any_chunk_closes_the_source_once(taken):
         next(chunks)
     chunks.close()
     chunks.close()
-    assert log == (["rows closed", None] if taken else [None])
+    assert log == (["rows closed", "disconnect"] if taken else ["disconnect"])
     assert list(chunks) == []
 
 
@@ -241,7 +242,7 @@ def test_an_abandoned_stream_closes_its_source():
     next(chunks)
     del chunks
     gc.collect()
-    assert log == ["rows closed", None]
+    assert log == ["rows closed", "disconnect"]
 
 
 def test_no_thread_is_left_behind():
@@ -272,4 +273,4 @@ def test_priming_an_empty_stream_is_fine():
     chunks = new_chunks([], log)
     chunks.prime()
     assert list(chunks) == []
-    assert log == [None]
+    assert log == ["complete"]

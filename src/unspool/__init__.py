@@ -1,7 +1,10 @@
 """Unspool streams answers of any size from Python web apps."""
 
 from unspool.errors import (
+    BrokenApp,
+    DeadlineExceeded,
     EmptySource,
+    LengthMismatch,
     MissingExtra,
     NotIterable,
     OutsideContext,
@@ -12,6 +15,7 @@ from unspool.errors import (
     UnknownFormat,
     UnspoolError,
     UsageError,
+    UsedTwice,
     WouldBuffer,
 )
 from unspool.formats.csv import Csv
@@ -20,9 +24,12 @@ from unspool.formats.text import Text
 from unspool.stream import Stream
 
 __all__ = [
+    "BrokenApp",
     "Csv",
+    "DeadlineExceeded",
     "EmptySource",
     "Json",
+    "LengthMismatch",
     "MissingExtra",
     "Ndjson",
     "NotIterable",
@@ -36,5 +43,6 @@ __all__ = [
     "UnknownFormat",
     "UnspoolError",
     "UsageError",
+    "UsedTwice",
     "WouldBuffer",
 ]

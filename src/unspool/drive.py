@@ -7,22 +7,27 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from time import monotonic
 from typing import AnyStr, Generic, Protocol
 
+from unspool.observe import Outcome
 from unspool.pipeline import Pipeline
 from unspool.types import AsyncSource, Row, Source
 
-__all__ = ["Chunks", "adrive", "drive"]
+__all__ = ["AsyncChunks", "Chunks", "adrive", "drive"]
 
 Clock = Callable[[], float]
 
 
 def drive(
-    pipeline: Pipeline[AnyStr], source: Source[Row], clock: Clock = monotonic
+    pipeline: Pipeline[AnyStr],
+    source: Source[Row],
+    clock: Clock = monotonic,
+    idle: Callable[[], None] = lambda: None,
 ) -> Iterator[AnyStr]:
     """The chunks of `source`, each as soon as it is due.
 
     A failure is raised after everything that came before it has been given. Blocks while
     the source makes its first row, then never longer than the flush time, if the source
-    keeps to its time-out. Does not close the source: its owner does (see `Chunks`).
+    keeps to its time-out; `idle` is called whenever that passed without a row. Does not
+    close the source: its owner does (see `Chunks`).
     """
     pipeline.begin()
     try:
@@ -31,6 +36,8 @@ def drive(
             batch = source.pull(pipeline.want, pipeline.due_in_s(asked_at))
             if batch is None:
                 break
+            if not batch:
+                idle()
             if chunk := pipeline.feed(batch, asked_at, clock()):
                 yield chunk
         if chunk := pipeline.end():
@@ -68,6 +75,15 @@ class Closable(Protocol):
     def close(self, then: Callable[[], None]) -> None: ...
 
 
+class AsyncClosable(Protocol):
+    """What `AsyncChunks` owns: closes itself once, then calls `then`."""
+
+    async def aclose(self, then: Callable[[], None]) -> None: ...
+
+
+OnClosed = Callable[[Outcome, BaseException | None], None]
+
+
 class Chunks(Generic[AnyStr]):
     """An iterator over the chunks of one stream that owns the source.
 
@@ -76,48 +92,109 @@ class Chunks(Generic[AnyStr]):
     more; also if it was never started.
     """
 
-    def __init__(
-        self,
-        steps: Iterator[AnyStr],
-        source: Closable,
-        on_closed: Callable[[BaseException | None], None],
-    ) -> None:
+    def __init__(self, steps: Iterator[AnyStr], source: Closable, on_closed: OnClosed) -> None:
         self.steps: Iterator[AnyStr] = steps
         self._source = source
         self._on_closed = on_closed
-        self._first: AnyStr | None = None
+        self._first: list[AnyStr] = []
         self._once = threading.Lock()
 
-    def prime(self) -> None:
-        """Makes the first chunk now, so that an early failure is raised here."""
-        self._first = next(self, None)
+    def prime(self, chunks: int = 1) -> int | None:
+        """Makes the first chunks now, so that an early failure is raised here.
+
+        Gives the length of the whole answer, if that was all of it.
+        """
+        for _ in range(chunks):
+            try:
+                self._first.append(self._step())
+            except StopIteration:
+                return sum(map(len, self._first))
+        return None
 
     def __iter__(self) -> Iterator[AnyStr]:
         return self
 
     def __next__(self) -> AnyStr:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
+        return self._first.pop(0) if self._first else self._step()
+
+    def _step(self) -> AnyStr:
         try:
             return next(self.steps)
         except StopIteration:
-            self.close()
+            self._close("complete", None)
             raise
+        except GeneratorExit:
+            self._close("disconnect", None)
+            raise StopIteration from None
         except BaseException as error:
-            self._close(error)
+            self._close("error", error)
             raise
 
     def close(self) -> None:
         """Stops the stream and closes the source; after the first time it does nothing."""
-        self._close(None)
+        self._first.clear()
+        self._close("disconnect", None)
 
-    def _close(self, error: BaseException | None) -> None:
+    def detach(self) -> tuple[list[AnyStr], OnClosed] | None:
+        """Gives the source to the caller: what is made already, and what to call at the end.
+
+        None if the stream is over.
+        """
+        if not self._once.acquire(blocking=False):
+            return None
+        self.steps = iter(())
+        return self._first, self._on_closed
+
+    def _close(self, outcome: Outcome, error: BaseException | None) -> None:
         if not self._once.acquire(blocking=False):
             return
-        self._first = None
         self.steps = iter(())
-        self._source.close(lambda: self._on_closed(error))
+        self._source.close(lambda: self._on_closed(outcome, error))
 
     def __del__(self) -> None:
         self.close()
+
+
+class AsyncChunks(Generic[AnyStr]):
+    """The same for asynchronous steps; whoever makes it must `aclose` it."""
+
+    def __init__(
+        self, steps: AsyncIterator[AnyStr], source: AsyncClosable, on_closed: OnClosed
+    ) -> None:
+        self._steps: AsyncIterator[AnyStr] = steps
+        self._source = source
+        self._on_closed = on_closed
+        self._first: list[AnyStr] = []
+        self._once = threading.Lock()
+
+    async def prime(self) -> None:
+        """Makes the first chunk now, so that an early failure is raised here."""
+        try:
+            self._first.append(await self._step())
+        except StopAsyncIteration:
+            return
+
+    def __aiter__(self) -> AsyncIterator[AnyStr]:
+        return self
+
+    async def __anext__(self) -> AnyStr:
+        return self._first.pop(0) if self._first else await self._step()
+
+    async def _step(self) -> AnyStr:
+        try:
+            return await anext(self._steps)
+        except StopAsyncIteration:
+            await self._aclose("complete", None)
+            raise
+        except Exception as error:
+            await self._aclose("error", error)
+            raise
+
+    async def aclose(self) -> None:
+        """Stops the stream and closes the source; after the first time it does nothing."""
+        self._first.clear()
+        await self._aclose("disconnect", None)
+
+    async def _aclose(self, outcome: Outcome, error: BaseException | None) -> None:
+        if self._once.acquire(blocking=False):
+            await self._source.aclose(lambda: self._on_closed(outcome, error))

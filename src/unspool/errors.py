@@ -10,7 +10,11 @@
     │   └── RowError                        one row cannot be written: names row and column
     ├── StreamError (RuntimeError)          the answer is used in a way that would lose it
     │   ├── WouldBuffer                     something wants the whole answer in memory
-    │   └── TooLate                         something was changed after it was sent
+    │   ├── TooLate                         something was changed after it was sent
+    │   ├── UsedTwice                       a stream was asked for its chunks a second time
+    │   ├── LengthMismatch                  the answer is not as long as it said it was
+    │   ├── DeadlineExceeded (TimeoutError) the stream took longer than it may
+    │   └── BrokenApp                       an app does not keep to WSGI or ASGI
     └── MissingExtra (ImportError)          an optional package is not installed
 
 An exception raised by your own source is passed on unchanged.
@@ -19,7 +23,10 @@ An exception raised by your own source is passed on unchanged.
 from __future__ import annotations
 
 __all__ = [
+    "BrokenApp",
+    "DeadlineExceeded",
     "EmptySource",
+    "LengthMismatch",
     "MissingExtra",
     "NotIterable",
     "OutsideContext",
@@ -30,6 +37,7 @@ __all__ = [
     "UnknownFormat",
     "UnspoolError",
     "UsageError",
+    "UsedTwice",
     "WouldBuffer",
 ]
 
@@ -107,6 +115,31 @@ class WouldBuffer(StreamError):
 
 class TooLate(StreamError):
     """Something was changed after the headers had been sent."""
+
+
+class UsedTwice(StreamError):
+    """A stream can be sent once; this one was."""
+
+
+class LengthMismatch(StreamError):
+    """The answer has fewer or more bytes than its Content-Length says."""
+
+    def __init__(self, declared: int, sent: int) -> None:
+        self.declared = declared
+        self.sent = sent
+        fewer = "only" if sent < declared else "at least"
+        super().__init__(
+            f"Content-Length says {declared} bytes, but the answer has {fewer} {sent}. Leave the "
+            "header out: a stream does not need it."
+        )
+
+
+class DeadlineExceeded(StreamError, TimeoutError):
+    """The stream took longer than its `deadline_s`."""
+
+
+class BrokenApp(StreamError):
+    """An application broke the rules of its interface, so that nothing can be sent."""
 
 
 class MissingExtra(UnspoolError, ImportError):

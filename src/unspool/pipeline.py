@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import AnyStr, Generic
 
 from unspool.coalesce import Coalescer
-from unspool.errors import RowError
+from unspool.errors import DeadlineExceeded, RowError
 from unspool.types import Batch, Encoder
 
 __all__ = ["BATCH_ROWS", "Pipeline"]
@@ -30,11 +30,18 @@ class Pipeline(Generic[AnyStr]):
         *,
         chunk_bytes: int,
         batch_rows: int = BATCH_ROWS,
+        deadline_s: float | None = None,
+        keep_alive: tuple[AnyStr, float] | None = None,
     ) -> None:
         self._encoder: Encoder[AnyStr] = encoder
         self._coalescer: Coalescer[AnyStr] = coalescer
         self._chunk_bytes = chunk_bytes
         self._batch_rows = batch_rows
+        self._deadline_s = deadline_s
+        self._keep_alive: tuple[AnyStr, float] | None = keep_alive
+        self._began_at: float | None = None
+        self._sent_at = 0.0
+        self._begun = False
         self.rows = 0
         self.sent = 0
         self.want = 1
@@ -42,8 +49,10 @@ class Pipeline(Generic[AnyStr]):
         first rows leave early, and never many more than fill a chunk."""
 
     def begin(self) -> None:
-        """Makes what stands before the first row; it leaves together with that row."""
-        self._coalescer.hold(self._encoder.begin())
+        """Makes what stands before the first row, once; it leaves together with that row."""
+        if not self._begun:
+            self._begun = True
+            self._coalescer.hold(self._encoder.begin())
 
     def feed(self, batch: Batch, made_at: float, now: float) -> AnyStr:
         """A chunk, if one is due; else nothing. An empty batch only lets time pass.
@@ -51,7 +60,9 @@ class Pipeline(Generic[AnyStr]):
         Raises:
             RowError: with the row's number in the stream. The rows before it are held,
                 and `flush` gives them.
+            DeadlineExceeded: `deadline_s` after the first call.
         """
+        self._check_deadline(now)
         try:
             piece = self._encoder.feed(batch)
         except RowError as error:
@@ -64,7 +75,13 @@ class Pipeline(Generic[AnyStr]):
         if batch:
             self.rows += len(batch)
             self.want = self._next_want(len(batch), len(piece))
-        return self._counted(self._coalescer.feed(piece, made_at, now))
+        chunk = self._coalescer.feed(piece, made_at, now)
+        if chunk:
+            self._sent_at = now
+        elif self._keep_alive and self.sent and now - self._sent_at >= self._keep_alive[1]:
+            self._sent_at = now
+            chunk = self._keep_alive[0]
+        return self._counted(chunk)
 
     def flush(self) -> AnyStr:
         """All that is held, now."""
@@ -78,6 +95,16 @@ class Pipeline(Generic[AnyStr]):
     def due_in_s(self, now: float) -> float:
         """Seconds until something held must leave."""
         return self._coalescer.due_in_s(now)
+
+    def _check_deadline(self, now: float) -> None:
+        if self._began_at is None:
+            self._began_at = now
+        took = now - self._began_at
+        if self._deadline_s is not None and took > self._deadline_s:
+            raise DeadlineExceeded(
+                f"the stream has taken {took:.1f} s; the limit is {self._deadline_s} s "
+                f"(deadline_s). {self.rows} rows were made. Raise the limit or send less."
+            )
 
     def _next_want(self, rows: int, size: int) -> int:
         fill = self._chunk_bytes * rows // size if size else self._batch_rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S, Coalescer
 from unspool.errors import UsageError
 from unspool.formats import find
 from unspool.headers import stream_headers
+from unspool.observe import Hooks, Outcome
 from unspool.pipeline import BATCH_ROWS, Pipeline
 from unspool.types import Format
 
@@ -32,6 +33,14 @@ class Stream:
         batch_rows: the most rows that are taken from the source at a time.
         same_thread: iterate `rows` on the thread of the request, always. What a source
             that gets stuck has given before then waits with it.
+        deadline_s: a stream that takes longer than this many seconds fails.
+        keep_alive_s: send a byte that means nothing when there was nothing to send for this
+            many seconds; for formats that have such a byte (json).
+        release: called as soon as the last row came, or the rows were closed: gives back
+            what they need (a database connection) long before a slow client is done.
+        on_close: called with outcome ("complete", "error", "disconnect"), rows and bytes.
+        on_error: called with what the source raised.
+        on_disconnect: called if the client left before the end.
 
     Holds one batch, one more in the making, and less than two chunks, however long the
     answer is.
@@ -53,14 +62,24 @@ class Stream:
     flush_after_s: float = FLUSH_AFTER_S
     batch_rows: int = BATCH_ROWS
     same_thread: bool = False
+    deadline_s: float | None = None
+    keep_alive_s: float | None = None
+    release: Callable[[], None] | None = None
+    on_close: Callable[[Outcome, int, int], object] | None = None
+    on_error: Callable[[BaseException], object] | None = None
+    on_disconnect: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
         for name, kinds, least in (
             ("chunk_bytes", int, 1),
             ("flush_after_s", (int, float), 0),
             ("batch_rows", int, 1),
+            ("deadline_s", (int, float), 0),
+            ("keep_alive_s", (int, float), 0),
         ):
             value = getattr(self, name)
+            if value is None and name in {"deadline_s", "keep_alive_s"}:
+                continue
             if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
                 whole = "a whole number" if kinds is int else "a number"
                 raise UsageError(f"{name} must be {whole} of at least {least}; got {value!r}.")
@@ -78,4 +97,21 @@ class Stream:
             Coalescer(b"", self.chunk_bytes, self.flush_after_s),
             chunk_bytes=self.chunk_bytes,
             batch_rows=self.batch_rows,
+            deadline_s=self.deadline_s,
+            keep_alive=self._keep_alive(),
         )
+
+    def hooks(self) -> Hooks:
+        """Whom to tell about the end."""
+        return Hooks(self.on_close, self.on_error, self.on_disconnect)
+
+    def _keep_alive(self) -> tuple[bytes, float] | None:
+        if self.keep_alive_s is None:
+            return None
+        blank = getattr(find(self.format), "blank", b"")
+        if not blank:
+            raise UsageError(
+                f"keep_alive_s={self.keep_alive_s!r}, but {find(self.format)!r} has no byte that "
+                "means nothing. Leave it out, or use format='json'."
+            )
+        return blank, self.keep_alive_s

@@ -61,9 +61,9 @@ class HeldContext:
         return list(vars(self._app_context.g).values())
 
     @property
-    def method(self) -> str:
-        """The method of the request."""
-        return str(self._request_context.request.method)
+    def environ(self) -> dict[str, Any]:
+        """The WSGI environment of the request."""
+        return self._request_context.request.environ  # type: ignore[no-any-return]
 
     def release(self, error: BaseException | None = None) -> None:
         """Lets go. If the server has let go before, the teardown functions run now, here.
@@ -309,4 +309,4 @@ def stream_with_context(generator_or_function: Any) -> Any:
         return update_wrapper(decorator, generator_or_function)
     held = hold()
     rows = _ContextRows(iterator, held.context)
-    return Chunks(rows, rows, held.release)
+    return Chunks(rows, rows, lambda _, error: held.release(error))

@@ -11,8 +11,8 @@ from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator
 
-from unspool.drive import Chunks
 from unspool.errors import TooLate, WouldBuffer
+from unspool.wsgi import Body
 
 __all__ = ["StreamResponse", "response_class"]
 
@@ -50,7 +50,8 @@ class StreamResponse(Response):
         self._sent = True
         if environ["REQUEST_METHOD"] == "HEAD" or not _has_body(self.status_code):
             return ClosingIterator((), self.close)
-        return _Body(self.response, self.close)  # type: ignore[arg-type]
+        chunks: Any = self.response
+        return Body(chunks, environ, self.close, self.content_length)
 
     def __setattr__(self, name: str, value: object) -> None:
         if self._sent and name in {"status", "status_code", "headers", "response"}:
@@ -61,17 +62,6 @@ class StreamResponse(Response):
         """Closes the stream, then runs every `call_on_close` function, each once."""
         functions, self._on_close = list(self._on_close), []
         _run_all([self.response.close, *functions])  # type: ignore[union-attr]
-
-
-class _Body:
-    """The chunks as the server sees them: an iterable with `close`."""
-
-    def __init__(self, chunks: Chunks[bytes], close: Any) -> None:
-        self._chunks = chunks
-        self.close = close
-
-    def __iter__(self) -> Chunks[bytes]:
-        return self._chunks
 
 
 class SentHeaders(Headers):

@@ -71,7 +71,7 @@ def _stream(app: Any, template: Template, context: dict[str, Any]) -> TemplateSt
             on_closed=held.release,
             beside=lambda: [*context.values(), *held.g_values],
         )
-        if held.method == "HEAD":
+        if held.environ["REQUEST_METHOD"] == "HEAD":
             return stream
     stream.peek()
     return stream

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from flask import current_app
 
-from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S
+from unspool.connection import Watch
 from unspool.drive import Chunks, drive
 from unspool.flask.context import hold
 from unspool.flask.response import StreamResponse, response_class
 from unspool.formats.csv import Csv
-from unspool.pipeline import BATCH_ROWS
+from unspool.observe import Outcome
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.types import Format
@@ -28,10 +29,7 @@ def stream(
     filename: str | None = None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    chunk_bytes: int = CHUNK_BYTES,
-    flush_after_s: float = FLUSH_AFTER_S,
-    batch_rows: int = BATCH_ROWS,
-    same_thread: bool = False,
+    **options: Any,
 ) -> StreamResponse:
     """A response that sends `rows` in `format`, while they are made.
 
@@ -47,10 +45,7 @@ def stream(
         filename: makes it a download of this name.
         status: the status of the answer.
         headers: more headers, or others in the place of ours.
-        chunk_bytes: when a chunk leaves; see `unspool.Stream`.
-        flush_after_s: when a chunk leaves; see `unspool.Stream`.
-        batch_rows: how many rows are taken at a time; see `unspool.Stream`.
-        same_thread: iterate `rows` on the request's thread, always.
+        **options: the other arguments of `unspool.Stream`: limits, times and hooks.
 
     The rows are iterated by a thread of the stream's own, so that rows are sent while the
     next one takes its time; except where they cannot block (a list) or are bound to the
@@ -70,23 +65,37 @@ def stream(
     >>> app.test_client().get("/squares.csv").text
     'n,square\\r\\n0,0\\r\\n1,1\\r\\n2,4\\r\\n'
     """
-    plan = Stream(
-        rows, format, columns, filename, chunk_bytes, flush_after_s, batch_rows, same_thread
-    )
+    plan = Stream(rows, format, columns, filename, **options)
     held = hold()
+    pipeline = plan.pipeline()
+    watch = Watch(held.environ)
+
+    def on_closed(outcome: Outcome, error: BaseException | None) -> None:
+        with ExitStack() as last_first:
+            last_first.callback(held.release, error)
+            last_first.callback(watch.close)
+            held.context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
+
     try:
         source: RowSource[Any] = RowSource(
-            rows, held.context, same_thread=same_thread, beside=lambda: held.g_values
+            rows,
+            held.context,
+            same_thread=plan.same_thread,
+            beside=lambda: held.g_values,
+            release=plan.release,
         )
     except BaseException:
         held.release()
         raise
-    chunks = Chunks(drive(plan.pipeline(), source), source, held.release)
-    if held.method != "HEAD":
-        chunks.prime()
+    chunks = Chunks(drive(pipeline, source, idle=watch.check), source, on_closed)
     kind = response_class(current_app.response_class)  # type: ignore[arg-type]
     response = kind(chunks, status, plan.headers())
     response.headers.update(headers or {})
+    if held.environ["REQUEST_METHOD"] != "HEAD":
+        # A list has all its rows now: if two chunks are the whole answer, its length is known.
+        length = chunks.prime(2 if source.never_blocks else 1)
+        if length is not None and response.content_length is None:
+            response.content_length = length
     return response
 
 

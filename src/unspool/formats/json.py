@@ -70,6 +70,11 @@ class Json:
         """How names of such files end."""
         return ".json"
 
+    @property
+    def blank(self) -> bytes:
+        """What may be sent between rows to keep a connection alive (RFC 8259 §2)."""
+        return b"\n"
+
     def encoder(self, columns: Sequence[str] | None) -> JsonEncoder:
         """A new encoder for one stream."""
         return JsonEncoder(columns, begin="[", before="\n", between=",\n", after="", end="\n]\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from time import monotonic
@@ -58,11 +58,14 @@ class AsyncRowSource(Generic[T]):
             return None
         return batch
 
-    async def aclose(self) -> None:
-        """Stops the iteration where it waits, and closes the rows; returns when both are done."""
+    async def aclose(self, then: Callable[[], None] = lambda: None) -> None:
+        """Stops the iteration where it waits, closes the rows, and calls `then`."""
         task = self._task = self._task or self._start()
         task.cancel()
-        await asyncio.wait([task])
+        try:
+            await asyncio.wait([task])
+        finally:
+            self._context.run(then)
 
     def _start(self) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextvars import Context
+from contextvars import Context, ContextVar
 from itertools import chain, islice
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -20,12 +20,12 @@ from typing import Any, Generic, TypeVar
 from unspool.errors import NotIterable, shown
 from unspool.sources.affinity import is_thread_bound
 
-__all__ = ["RowSource", "rows_of"]
+__all__ = ["END", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
 
 T = TypeVar("T")
 
 # These have all they will ever give, so asking them never blocks.
-_NEVER_BLOCK = (list, tuple, dict, set, frozenset, range, deque)
+NEVER_BLOCK = (list, tuple, dict, set, frozenset, range, deque)
 
 # A caller that pulls by itself asks for fewer rows when they take longer than this, so
 # that a slow source is not held up by a big batch.
@@ -34,7 +34,11 @@ _SLOW_PULL_S = 0.01
 # How long `close` waits for a source that is busy. Its thread closes it when it can.
 CLOSE_WAIT_S = 0.5
 
-_END: Any = object()
+END: Any = object()
+"""Stands after the last row."""
+
+stay_here: ContextVar[bool] = ContextVar("stay_here", default=False)
+"""Set where the caller's threads are shared with care already: see `unspool.asgi.from_wsgi`."""
 
 
 def rows_of(source: object) -> Iterator[Any]:
@@ -72,6 +76,8 @@ class RowSource(Generic[T]):
         same_thread: never use a thread of its own.
         beside: gives other objects that share the source's thread (asked once, after the
             first row); if one of them is bound to its thread, the source stays there.
+        release: called in `context` as soon as the rows are closed, which is when the last
+            one came: long before a slow client has it.
 
     Holds two batches at the most. A row is given once; an exception of the source comes
     after the rows that came before it.
@@ -84,12 +90,13 @@ class RowSource(Generic[T]):
         *,
         same_thread: bool = False,
         beside: Callable[[], Iterable[object]] = tuple,
+        release: Callable[[], None] | None = None,
     ) -> None:
-        self._rows = rows_of(rows)
-        self._stays = same_thread or isinstance(rows, _NEVER_BLOCK)
-        self._beside = beside
-        self._here = _Here(self._rows, context)
-        self._puller: _Here[T] | _Elsewhere[T] = self._here
+        self.beside = beside
+        self.puller: Puller[T] = Puller(rows_of(rows), context, release)
+        self.never_blocks = isinstance(rows, NEVER_BLOCK)
+        self._stays = same_thread or self.never_blocks or stay_here.get()
+        self._now: Puller[T] | _Elsewhere[T] = self.puller
         self._peeked: deque[T] | None = None
         self._asked = False
 
@@ -112,10 +119,10 @@ class RowSource(Generic[T]):
     def _pull(self, want: int, timeout_s: float) -> deque[T] | None:
         if self._asked and not self._stays:
             self._stays = True  # Decided once, now that the source has opened what it needs.
-            if not is_thread_bound(self._rows, *self._beside()):
-                self._puller = self._here.moved(self._beside, want)
+            if not is_thread_bound(self.puller.rows, *self.beside()):
+                self._now = self.puller.moved(self.beside, want)
         self._asked = True
-        return self._puller.pull(want, timeout_s)
+        return self._now.pull(want, timeout_s)
 
     def close(self, then: Callable[[], None]) -> None:
         """Closes the rows, on the thread that pulled them, and calls `then`, once each.
@@ -125,49 +132,73 @@ class RowSource(Generic[T]):
         """
         self._peeked = None
         self._asked = True
-        self._puller.close(then)
+        self._now.close(then)
 
 
-class _Here(Generic[T]):
-    """Pulls on the caller's thread."""
+class Puller(Generic[T]):
+    """The rows of an iterator, pulled on the thread that asks, in `context`.
 
-    def __init__(self, rows: Iterator[T], context: Context) -> None:
+    The rows are closed as soon as the last one came, and `release` is called then, once.
+    """
+
+    def __init__(
+        self, rows: Iterator[T], context: Context, release: Callable[[], None] | None = None
+    ) -> None:
         self.rows = rows
         self.context = context
-        self._with_end = chain(rows, (_END,))
+        self.with_end: Iterator[T] = chain(rows, (END,))
+        self._release = release
+        self._closed = False
         self._pace = 1
         self._error: BaseException | None = None
-        self._ended = False
-
-    def moved(self, beside: Callable[[], Iterable[object]], want: int) -> _Here[T] | _Elsewhere[T]:
-        """The same rows, pulled by another thread from now on."""
-        if self._ended or self._error:
-            return self
-        return _Elsewhere(self.rows, self._with_end, self.context, beside, want)
+        self.ended = False
 
     def pull(self, want: int, timeout_s: float) -> deque[T] | None:
+        """At most `want` rows, fewer of a slow source; None after the last."""
+        batch: deque[T] = deque()
+        return None if self.fill(batch, min(want, self._pace)) is None else batch
+
+    def fill(self, batch: deque[T], want: int) -> deque[T] | None:
+        """Extends `batch` row by row, for others to see; None if there was none left."""
         if self._error:
             raise self._error
-        if self._ended:
+        if self.ended:
             return None
-        batch: deque[T] = deque()
         started = monotonic()
         try:
-            self.context.run(batch.extend, islice(self._with_end, min(want, self._pace)))
+            self.context.run(batch.extend, islice(self.with_end, want))
         except BaseException as error:
+            self._error = error
             if not batch:
                 raise
-            self._error = error
         slow = monotonic() - started > _SLOW_PULL_S
         self._pace = max(1, self._pace // 4) if slow else max(2 * len(batch), 1)
-        self._ended = _cut_end(batch)
-        return None if self._ended and not batch else batch
+        if cut_end(batch):
+            self.ended = True
+            self.close_rows()
+        return None if self.ended and not batch else batch
+
+    def moved(self, beside: Callable[[], Iterable[object]], want: int) -> Puller[T] | _Elsewhere[T]:
+        """The same rows, pulled by another thread from now on."""
+        return self if self.ended or self._error else _Elsewhere(self, beside, want)
 
     def close(self, then: Callable[[], None]) -> None:
+        """Closes the rows, if they are not, and calls `then`."""
+        try:
+            self.close_rows()
+        finally:
+            then()
+
+    def close_rows(self) -> None:
+        """Closes the rows and calls `release`, the first time."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self.context.run(_close, self.rows)
         finally:
-            then()
+            if self._release is not None:
+                self.context.run(self._release)
 
 
 class _Elsewhere(Generic[T]):
@@ -180,16 +211,9 @@ class _Elsewhere(Generic[T]):
     """
 
     def __init__(
-        self,
-        rows: Iterator[T],
-        with_end: Iterator[T],
-        context: Context,
-        beside: Callable[[], Iterable[object]],
-        want: int,
+        self, puller: Puller[T], beside: Callable[[], Iterable[object]], want: int
     ) -> None:
-        self._rows = rows
-        self._with_end = with_end
-        self._context = context
+        self._puller = puller
         self._beside = beside
         self._lock = threading.Condition()
         self._making: deque[T] = deque()
@@ -213,10 +237,10 @@ class _Elsewhere(Generic[T]):
             making = self._making  # Read under the lock: it comes right after what was ready.
             self._lock.notify()
         if batch is None:
-            batch = _taken(making)
+            batch = taken(making)
             if not batch and self._error:
                 raise self._error
-        self._ended = _cut_end(batch)
+        self._ended = cut_end(batch)
         return None if self._ended and not batch else batch
 
     def close(self, then: Callable[[], None]) -> None:
@@ -258,7 +282,7 @@ class _Elsewhere(Generic[T]):
 
     def _close_rows(self) -> None:
         try:
-            self._context.run(_close, self._rows)
+            self._puller.close_rows()
         finally:
             with self._lock:
                 while not self._closing:
@@ -268,7 +292,7 @@ class _Elsewhere(Generic[T]):
 
     def _make_batch(self) -> bool:
         """Fills `_making`; False if there is nobody left to fill it for."""
-        self._context.run(self._making.extend, islice(self._with_end, self._want))
+        self._puller.context.run(self._making.extend, islice(self._puller.with_end, self._want))
         return not self._closing
 
     def _hand_over(self) -> bool:
@@ -276,22 +300,25 @@ class _Elsewhere(Generic[T]):
         with self._lock:
             while self._ready is not None and not self._closing:
                 self._lock.wait()
-            ended = bool(self._making) and self._making[-1] is _END
+            ended = bool(self._making) and self._making[-1] is END
             self._ready, self._making = self._making, deque()
             self._lock.notify()
             return not (ended or self._closing)
 
 
-def _taken(making: deque[T]) -> deque[T]:
+def taken(making: deque[T]) -> deque[T]:
     """The rows made so far; the end mark stays, for the thread that makes them to see."""
     batch: deque[T] = deque()
-    while making and making[0] is not _END:
-        batch.append(making.popleft())
+    try:
+        while making[0] is not END:
+            batch.append(making.popleft())
+    except IndexError:
+        pass  # Empty: another thread may cut the end mark off meanwhile.
     return batch
 
 
-def _cut_end(batch: deque[T]) -> bool:
-    if batch and batch[-1] is _END:
+def cut_end(batch: deque[T]) -> bool:
+    if batch and batch[-1] is END:
         batch.pop()
         return True
     return False

@@ -57,7 +57,8 @@ class TemplateStream:
         self._flush_after_s = flush_after_s
         self._source = RowSource(pieces, context or copy_context(), beside=beside)
         self._pipeline = self._new_pipeline()
-        self._chunks = Chunks(drive(self._pipeline, self._source), self._source, on_closed)
+        steps = drive(self._pipeline, self._source)
+        self._chunks = Chunks(steps, self._source, lambda _, error: on_closed(error))
 
     def peek(self) -> None:
         """Renders up to the first piece, so that an early failure is raised here."""

@@ -1,0 +1,194 @@
+"""The connection that a request came in on, and how to break it.
+
+A failure after the first byte must reach the client as a broken transfer. Most servers see
+to that when an application raises. Where they would end the answer cleanly, the connection
+is reset (RFC 9293 §3.5.1): the one signal that no client takes for the end of an answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "StreamWarning",
+    "Watch",
+    "break_off",
+    "ends_cleanly",
+    "socket_of",
+    "socket_to",
+    "warn_of",
+]
+
+# How long a reset waits for what was sent before: a reset throws away what still waits.
+_DRAIN_S = 1.0
+_SIOCOUTQ = 0x5411  # Linux: bytes that the other side has not confirmed.
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_warned: set[str] = set()
+
+
+class StreamWarning(UserWarning):
+    """Something about the server can spoil streams; each is said once a process."""
+
+
+def ends_cleanly(environ: Mapping[str, Any]) -> bool:
+    """Whether the server of this WSGI request ends an answer cleanly when its source fails.
+
+    HTTP/1.0 has no other end than closing; uWSGI, granian and mod_wsgi write the last chunk
+    whatever happened; Werkzeug's debugger catches the failure.
+    """
+    return (
+        environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+        or "uwsgi.version" in environ
+        or "mod_wsgi.version" in environ
+        or environ.get("SERVER_SOFTWARE") == "Granian"
+        or "werkzeug.debug.preserve_context" in environ
+    )
+
+
+def socket_of(environ: Mapping[str, Any]) -> socket.socket | None:
+    """A duplicate of the connection's socket, for the caller to close; None if it is hidden.
+
+    Servers put it into `environ` (gunicorn, Werkzeug) or have a call for it (uWSGI); else
+    it is the socket of this process whose other end has the client's address and port.
+    """
+    with suppress(OSError):
+        if "uwsgi.version" in environ:
+            return socket.socket(fileno=os.dup(sys.modules["uwsgi"].connection_fd()))
+        for name in ("gunicorn.socket", "werkzeug.socket"):
+            if isinstance(environ.get(name), socket.socket):
+                return environ[name].dup()  # type: ignore[no-any-return]
+        if environ.get("REMOTE_PORT"):
+            return socket_to(environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"]))
+    return None
+
+
+def socket_to(host: str, port: int) -> socket.socket | None:
+    """A duplicate of the one TCP socket of this process that is connected to that address."""
+    found = [sock for sock in _own_sockets() if _peer(sock) == (host, port)]
+    for sock in found[1:]:
+        sock.close()
+    return found[0] if len(found) == 1 else None
+
+
+def _own_sockets() -> Iterator[socket.socket]:
+    own = Path("/proc/self/fd")
+    for path in own.iterdir() if own.is_dir() else ():
+        sock = None
+        with suppress(OSError):
+            if str(path.readlink()).startswith("socket:"):
+                sock = socket.socket(fileno=os.dup(int(path.name)))
+        if sock is None:
+            continue
+        if _peer(sock) is None:
+            sock.close()
+        else:
+            yield sock
+
+
+def _peer(sock: socket.socket) -> tuple[str, int] | None:
+    with suppress(OSError):
+        name = sock.getpeername()
+        if isinstance(name, tuple) and len(name) >= 2:  # noqa: PLR2004 (host and port)
+            return name[0], name[1]
+    return None
+
+
+def break_off(sock: socket.socket, drain_s: float = _DRAIN_S) -> None:
+    """Resets the connection, once the client's side has what was sent; closes `sock`."""
+    with closing(sock), suppress(OSError):
+        deadline = time.monotonic() + drain_s
+        while _unsent(sock) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        if sys.platform == "linux":
+            # Connecting to "no address" aborts the connection at once, whoever holds it too.
+            unspecified = ctypes.create_string_buffer(16)
+            ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified))
+
+
+def _unsent(sock: socket.socket) -> int:
+    with suppress(OSError, AttributeError):
+        return int.from_bytes(fcntl.ioctl(sock, _SIOCOUTQ, bytes(4)), sys.byteorder)
+    return 0
+
+
+class Watch:
+    """Notices that the client of a request has left, while there is nothing to send to it.
+
+    (A server only notices when it sends.) Looks at the connection without taking from it.
+    """
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
+        self._socket: socket.socket | None = None
+        self._open = True
+
+    def check(self) -> None:
+        """Raises GeneratorExit if the client has left."""
+        if self._open and self._socket is None:
+            self._socket = socket_of(self._environ)
+            self._open = self._socket is not None
+        if self._socket is not None and _client_left(self._socket):
+            raise GeneratorExit
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        self._open = False
+        if self._socket is not None:
+            self._socket.close()
+
+
+def _client_left(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        return True
+
+
+def warn_of(environ: Mapping[str, Any]) -> None:
+    """Says, once, what this server does to streams that nothing can be done about."""
+    software = str(environ.get("SERVER_SOFTWARE", ""))
+    hidden = software == "Granian" or "mod_wsgi.version" in environ
+    if hidden:
+        _warn(
+            f"{software or 'mod_wsgi'} ends an answer cleanly when its source fails, and hides "
+            "its connection: clients cannot tell a broken download from a whole one. Use another "
+            "server (gunicorn, waitress, or granian's ASGI interface with unspool.asgi.from_wsgi), "
+            "or formats with an end mark (end_mark=True)."
+        )
+    if (
+        software.startswith("gunicorn")
+        and not environ.get("wsgi.multithread", True)
+        and ("gevent" not in sys.modules)
+    ):
+        _warn(
+            "gunicorn's sync worker is killed when one answer takes longer than --timeout (30 s): "
+            "long streams are cut. Use --worker-class gthread."
+        )
+    if "uwsgi.version" in environ:
+        _warn(
+            "uWSGI closes a connection when its client reads nothing for socket-timeout (4 s): "
+            "slow downloads are cut. Set --socket-timeout and --http-timeout higher."
+        )
+
+
+def _warn(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, StreamWarning, stacklevel=3)

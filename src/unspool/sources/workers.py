@@ -1,0 +1,110 @@
+"""A few threads that many streams share, each for as long as it makes one batch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+__all__ = ["Lane", "Workers"]
+
+T = TypeVar("T")
+Job = Callable[[], None]
+
+
+class Workers:
+    """At most `threads` daemon threads, started when they are needed.
+
+    A thread that a lane keeps for itself is replaced, so that these never run out.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads_max = threads
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+        self._waiting = 0
+        self._here = threading.local()
+
+    def put(self, job: Job) -> None:
+        """Runs `job` on one of the threads, as soon as one is free."""
+        with self._lock:
+            self._waiting += 1
+            self._jobs.put(job)
+            self._start_if_needed()
+
+    def _start_if_needed(self) -> None:
+        if self._waiting > self._idle and self._threads < self._threads_max:
+            self._threads += 1
+            self._idle += 1
+            threading.Thread(target=self._work, name="unspool-worker", daemon=True).start()
+
+    def keep(self, lane: Lane) -> None:
+        """Gives the thread that calls this to `lane`, once its job is done."""
+        self._here.lane = lane
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            with self._lock:
+                self._waiting -= 1
+                self._idle -= 1
+            job()
+            del job  # It must not be kept alive until the next one comes.
+            lane = getattr(self._here, "lane", None)
+            if lane is not None:
+                with self._lock:
+                    self._threads -= 1
+                    self._start_if_needed()
+                lane.work()
+                return
+            with self._lock:
+                self._idle += 1
+
+
+class Lane:
+    """One stream's way to the workers: its jobs run in order, one at a time.
+
+    The caller sees to that by waiting for each. After `keep`, they all run on one thread.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._own: SimpleQueue[Job | None] | None = None
+
+    def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
+        """The future result of `function`, which a worker calls."""
+        future: Future[T] = Future()
+
+        def job() -> None:
+            try:
+                result = function(*args)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        if self._own is None:
+            self._workers.put(job)
+        else:
+            self._own.put(job)
+        return future
+
+    def keep(self) -> None:
+        """Called in a job: this thread is the stream's own from now on, until `close`."""
+        if self._own is None:
+            self._own = SimpleQueue()
+            self._workers.keep(self)
+
+    def work(self) -> None:
+        """Runs the jobs of a lane with a thread of its own; returns after `close`."""
+        while self._own is not None and (job := self._own.get()) is not None:
+            job()
+
+    def close(self) -> None:
+        """Lets a kept thread end."""
+        if self._own is not None:
+            self._own.put(None)

@@ -1,0 +1,506 @@
+"""Checks that a server, and whatever stands before it, keeps the promises of a stream.
+
+`check_app` plays the clients: those that read everything, those that leave, those that stop
+reading, and those that must be able to see that an answer is not whole. It speaks to a running
+app over raw sockets and reads the framing of the answers itself, because a client library would
+hide what is checked here. Test your own set-up with it: your server, its worker class, your
+middlewares, your proxy.
+
+The app serves these paths, below any prefix. Those of the first group answer with NDJSON that
+Unspool streams, one row `{"n": 0}`, `{"n": 1}`, … a line. They are sent a parameter `id`, and
+their source notes in a log when it makes its first row ("started") and when it is closed
+("closed", each time).
+
+| path                | answer                                                          |
+|---------------------|-----------------------------------------------------------------|
+| `/rows?n=N`         | N rows                                                          |
+| `/fail?at=K`        | K rows, then the source raises `LookupError`                    |
+| `/slow?n=N&gap=S`   | N rows, S seconds apart, the first at once                      |
+| `/endless`          | rows without end; the source sleeps 1 ms after every 100 rows   |
+| `/endless?pad=B`    | the same rows, each with a text of B characters, `{"n": 0, "pad": "xx"}` |
+| `/log`              | the log, a JSON array: `{"at": S, "id": ID, "event": "started", "rows": 0}` |
+| `/reset`            | anything; empties the log                                       |
+| `/small`            | `ok`                                                            |
+
+In the log, `at` is the time of a monotonic clock in seconds, and `rows` the number of rows made
+until then. `/endless` also notes "made" at every 1000th row. The app must be able to answer
+`/log` beside two streams; if it has several processes, they share one log.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count, islice
+from time import monotonic, sleep
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from unspool.errors import UsageError, shown
+
+__all__ = ["CASES", "Report", "Result", "check_app"]
+
+# Enough for dozens of chunks, and for more than fits into the buffers on the way.
+_MANY_ROWS = 100_000
+
+# A source is closed this soon after its client has left: some flush times, and the two writes
+# that a server needs to be told that nobody is there.
+_CLOSED_WITHIN_S = 0.5
+
+# How often the log is read, and what an answer to that may take on a busy machine.
+_POLL_S = 0.02
+_POLL_MARGIN_S = 0.15
+
+# Far more than the flush time, so that the client leaves while the source gives nothing.
+_SLOW_GAP_S = 2.0
+
+# A row is at the client this soon after it was made: the flush time and a generous margin.
+# The gap is twice that, so that a row that waits for the next one is late.
+_ARRIVES_WITHIN_S = 0.15
+_TIMELY_GAP_S = 0.3
+_TIMELY_ROWS = 4
+
+# A stalled client has a small window and small segments, as in a real network: with the big
+# ones of a loopback device the kernel alone would hold megabytes. The rows are wide, so that
+# whatever has a bound reaches it soon.
+_STALL_S = 1.0
+_STALL_PAD = 1000
+_STALL_WINDOW_BYTES = 64 * 1024
+_STALL_SEGMENT_BYTES = 1400
+_STALL_MORE_ROWS = 5000
+
+# How an answer can end so that every client sees that it is not whole …
+_BROKEN = {
+    "cut": "cut off inside the framing",
+    "reset": "connection reset",
+    "garbled": "framing that no client accepts",
+}
+# … and how it ends if all is well, as far as the client can tell.
+_ENDED = {
+    "whole": "the end that was announced",
+    "closed": "a closed connection, which only stands for the end",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one case came to: its name, whether it passed, and what was seen."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_app` found, as one result a case. Its `str()` is a table.
+
+    >>> print(Report("http://127.0.0.1:8000", (Result("head", True, "nothing was started"),)))
+    http://127.0.0.1:8000
+    head            ok    nothing was started
+    1 of 1 passed
+    """
+
+    url: str
+    results: tuple[Result, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every case passed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        """The results of the cases that did not pass."""
+        return tuple(result for result in self.results if not result.passed)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{result.name:<15} {'ok  ' if result.passed else 'FAIL'}  {result.detail}"
+            for result in self.results
+        ]
+        good = len(self.results) - len(self.failures)
+        return "\n".join([self.url, *lines, f"{good} of {len(self.results)} passed"])
+
+
+def check_app(url: str, *, timeout_s: float = 10.0) -> Report:
+    """A report on the running app at `url`, one result for each of `CASES`.
+
+        report = check_app("http://127.0.0.1:8000")
+        assert report.passed, report
+
+    Args:
+        url: where the paths of the contract begin (see `unspool.testing`).
+        timeout_s: how long to wait for any one thing before it counts as failed.
+
+    Blocks for about ten seconds, mostly waiting; holds a few megabytes. A case that fails is
+    a result, not an exception.
+
+    Raises:
+        UsageError: `url` is no plain `http` URL.
+        OSError: nothing answers there.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise UsageError(f"url must be an http:// URL of a host; got {shown(url)}.")
+    address = (parts.hostname, parts.port or 80)
+    with socket.create_connection(address, timeout_s) as probe:
+        app = _App(
+            parts.netloc, parts.path.rstrip("/"), probe.family, probe.getpeername(), timeout_s
+        )
+    app.text("/reset")
+    return Report(url, tuple(_run(name, app) for name in CASES))
+
+
+def _run(name: str, app: _App) -> Result:
+    try:
+        return Result(name, True, _CASES[name](app))
+    except TimeoutError:
+        return Result(name, False, f"nothing came for {app.timeout_s:g} s")
+    except (_Failed, OSError, ValueError) as problem:
+        return Result(name, False, str(problem))
+
+
+class _Failed(Exception):
+    """A case that did not pass, and what was seen instead."""
+
+
+def _expect(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise _Failed(otherwise)
+
+
+@dataclass(frozen=True)
+class _App:
+    """The app as its clients see it."""
+
+    netloc: str
+    prefix: str
+    family: int
+    address: Any
+    timeout_s: float
+    ids: Iterator[str] = field(
+        default_factory=lambda: map("{}-{}".format, iter(lambda: uuid4().hex[:8], ""), count())
+    )
+
+    def ask(
+        self, path: str, *, method: str = "GET", version: str = "1.1", stalls: bool = False
+    ) -> _Answer:
+        """The answer to a request; its head is read."""
+        sock = socket.socket(self.family)
+        try:
+            sock.settimeout(self.timeout_s)
+            if stalls:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STALL_WINDOW_BYTES)
+                with suppress(AttributeError, OSError):  # Not on every system.
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _STALL_SEGMENT_BYTES)
+            sock.connect(self.address)
+            # Without keep-alive, an answer to HEAD is over when the connection is.
+            keep = "close" if method == "HEAD" else "keep-alive"
+            request = (
+                f"{method} {self.prefix}{path} HTTP/{version}\r\n"
+                f"Host: {self.netloc}\r\n"
+                + (f"Connection: {keep}\r\n" if version == "1.1" else "")
+                + "\r\n"
+            )
+            sock.sendall(request.encode())
+            return _Answer(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def text(self, path: str) -> str:
+        """The body of an answer that must be whole."""
+        with closing(self.ask(path)) as answer:
+            body = answer.read()
+        _expect(
+            answer.status == 200 and answer.end in _ENDED,  # noqa: PLR2004
+            f"{path} gave status {answer.status} and {answer.ending}",
+        )
+        return body.decode()
+
+    def log(self, id: str) -> dict[str, list[int]]:
+        """For each kind of event of one stream, the numbers of rows made until then."""
+        log: dict[str, list[int]] = {"started": [], "made": [], "closed": []}
+        for event in json.loads(self.text("/log")):
+            if event["id"] == id:
+                log[event["event"]].append(event["rows"])
+        return log
+
+    def closed(self, id: str, within_s: float = _CLOSED_WITHIN_S) -> float:
+        """Waits until the source is closed; gives the seconds."""
+        began = monotonic()
+        while not (closed := self.log(id)["closed"]):
+            waited = monotonic() - began
+            _expect(
+                waited < within_s + _POLL_MARGIN_S, f"the source was not closed in {waited:.2f} s"
+            )
+            sleep(_POLL_S)
+        _expect(len(closed) == 1, f"the source was closed {len(closed)} times")
+        return monotonic() - began
+
+
+class _Answer:
+    """An answer on a raw socket, read by hand: RFC 9112 §6 and §7.
+
+    `status` is 0 if the connection ended before it. `end` says how the body ended, once it
+    has: a key of `_ENDED` or `_BROKEN`.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.end = ""
+        self._held = b""
+        for _ in self._guarded(self._head()):
+            pass
+        if self.end == "whole":
+            self.end = ""
+
+    @property
+    def ending(self) -> str:
+        """`end` in words."""
+        return {**_BROKEN, **_ENDED}.get(self.end, "no end")
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The chunks of the body, as they come. Without chunks: what comes at once."""
+        if self.end:
+            return iter(())
+        return self._guarded(self._body())
+
+    def read(self) -> bytes:
+        """The body, or as much of it as comes."""
+        return b"".join(self.chunks())
+
+    def _guarded(self, steps: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from steps
+        except ConnectionError:
+            self.end = "reset"
+        except EOFError:
+            self.end = "cut"
+        except ValueError:
+            self.end = "garbled"
+        else:
+            self.end = self.end or "whole"
+
+    def _head(self) -> Iterator[bytes]:
+        self.status = int(self._line().split()[1])
+        while line := self._line():
+            name, _, value = line.decode("latin-1").partition(":")
+            self.headers[name.lower()] = value.strip()
+        yield b""
+
+    def _body(self) -> Iterator[bytes]:
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            while size := int(self._line().split(b";")[0], 16):
+                yield b"".join(self._exactly(size))
+                if self._line():
+                    raise ValueError
+            while self._line():
+                pass  # Trailers.
+        elif "content-length" in self.headers:
+            yield from self._exactly(int(self.headers["content-length"]))
+        else:
+            with suppress(EOFError):
+                while True:
+                    yield self._some()
+            self.end = "closed"
+
+    def _some(self) -> bytes:
+        held, self._held = self._held, b""
+        data = held or self.sock.recv(256 * 1024)
+        if not data:
+            raise EOFError
+        return data
+
+    def _exactly(self, size: int) -> Iterator[bytes]:
+        while size:
+            data = self._some()
+            self._held = data[size:]
+            size -= len(data) - len(self._held)
+            yield data[: len(data) - len(self._held)]
+
+    def _line(self) -> bytes:
+        line = b""
+        while b"\r\n" not in line:
+            line += self._some()
+        line, _, self._held = line.partition(b"\r\n")
+        return line
+
+
+def _numbers(body: bytes) -> list[int]:
+    """The `n` of each whole row; ValueError if something else stands among them."""
+    lines, _, _ = body.rpartition(b"\n")
+    rows = json.loads(b"[" + lines.replace(b"\n", b",") + b"]")
+    return [row["n"] for row in rows]
+
+
+def _rows(answer: _Answer) -> int:
+    """How many rows the answer has; they must be the first ones, in order, and nothing else."""
+    try:
+        numbers = _numbers(answer.read())
+    except (ValueError, TypeError, KeyError):
+        raise _Failed("something else than rows stands in the data") from None
+    _expect(numbers == list(range(len(numbers))), "rows are missing or out of order")
+    return len(numbers)
+
+
+def _whole(app: _App, *, version: str) -> str:
+    for rows in (0, 1, _MANY_ROWS):
+        id = next(app.ids)
+        with closing(app.ask(f"/rows?n={rows}&id={id}", version=version)) as answer:
+            got = _rows(answer)
+        _expect(answer.status == 200, f"status {answer.status}")  # noqa: PLR2004
+        _expect(answer.end in _ENDED, f"{answer.ending} after {got} of {rows} rows")
+        _expect(got == rows, f"{got} of {rows} rows, then {answer.ending}")
+        app.closed(id)
+    return f"{rows} rows, then {answer.ending}"
+
+
+def _head(app: _App) -> str:
+    id = next(app.ids)
+    with closing(app.ask(f"/rows?n={_MANY_ROWS}&id={id}", method="HEAD")) as answer:
+        _expect(answer.status == 200, f"status {answer.status}")  # noqa: PLR2004
+        answer.headers = {}
+        body = answer.read()
+    _expect(not body, f"a body of {len(body)} bytes")
+    app.closed(id)
+    _expect(not app.log(id)["started"], "the source was started")
+    return "the source was closed and never started"
+
+
+def _early(app: _App) -> str:
+    id = next(app.ids)
+    with closing(app.ask(f"/fail?at=0&id={id}")) as answer:
+        answer.read()
+    _expect(
+        500 <= answer.status <= 599,  # noqa: PLR2004
+        f"status {answer.status} and {answer.ending}",
+    )
+    app.closed(id)
+    return f"status {answer.status}"
+
+
+def _late(app: _App, *, version: str, at: int) -> str:
+    id = next(app.ids)
+    with closing(app.ask(f"/fail?at={at}&id={id}", version=version)) as answer:
+        got = _rows(answer)
+    _expect(answer.end in _BROKEN, f"looks whole: {got} rows, then {answer.ending}")
+    _expect(got <= at, f"{got} rows, where the source made {at}")
+    app.closed(id)
+    return f"{answer.ending} after {got} rows"
+
+
+def _leave(app: _App, *, after: int) -> str:
+    id = next(app.ids)
+    with closing(app.ask(f"/endless?id={id}")) as answer:
+        got = sum(1 for _ in islice(answer.chunks(), after))
+    _expect(got == after, f"{answer.ending} after {got} chunks")
+    return f"closed after {app.closed(id):.2f} s"
+
+
+def _leave_slow(app: _App) -> str:
+    id = next(app.ids)
+    with closing(app.ask(f"/slow?n=5&gap={_SLOW_GAP_S}&id={id}")) as answer:
+        next(answer.chunks(), b"")
+    return f"closed after {app.closed(id, _SLOW_GAP_S + _CLOSED_WITHIN_S):.2f} s"
+
+
+def _stall(app: _App) -> str:
+    id = next(app.ids)
+    with closing(app.ask(f"/endless?pad={_STALL_PAD}&id={id}", stalls=True)) as answer:
+        made = _made_when_still(app, id)
+        body, wanted = b"", (made + _STALL_MORE_ROWS) * _STALL_PAD
+        pieces, size = [], 0
+        for piece in answer.chunks():
+            pieces.append(piece)
+            size += len(piece)
+            if size > wanted:
+                break
+    body = b"".join(pieces)
+    numbers = _numbers(body)
+    _expect(size > wanted, f"{answer.ending} after {len(numbers)} rows, {made} made in the pause")
+    _expect(numbers == list(range(len(numbers))), "rows are missing or out of order")
+    app.closed(id)
+    return f"stopped before row {made + 1000}, went on afterwards"
+
+
+def _made_when_still(app: _App, id: str) -> int:
+    """Waits until no row is made for a while; gives how many there are, rounded down."""
+    began = still_since = monotonic()
+    made = 0
+    while monotonic() - still_since < _STALL_S:
+        sleep(_POLL_S)
+        now = max(app.log(id)["made"], default=0)
+        if now > made:
+            made, still_since = now, monotonic()
+        _expect(monotonic() - began < app.timeout_s, f"still making rows after {made}")
+    return made
+
+
+def _timely(app: _App) -> str:
+    id = next(app.ids)
+    began = monotonic()
+    lines, worst = 0, 0.0
+    with closing(app.ask(f"/slow?n={_TIMELY_ROWS}&gap={_TIMELY_GAP_S}&id={id}")) as answer:
+        for chunk in answer.chunks():
+            late = monotonic() - began - lines * _TIMELY_GAP_S
+            worst = max(worst, late)
+            lines += chunk.count(b"\n")
+    _expect(lines == _TIMELY_ROWS, f"{answer.ending} after {lines} rows")
+    _expect(worst < _ARRIVES_WITHIN_S, f"a row came {worst * 1000:.0f} ms after it was made")
+    app.closed(id)
+    return f"each row within {worst * 1000:.0f} ms"
+
+
+def _closed_once(app: _App) -> str:
+    """A second close may come late: this looks at all streams again, when all is over."""
+    counts: dict[str, int] = {}
+    for event in json.loads(app.text("/log")):
+        counts[event["id"]] = counts.get(event["id"], 0) + (event["event"] == "closed")
+    wrong = [closed for closed in counts.values() if closed != 1]
+    _expect(not wrong, f"{len(wrong)} of {len(counts)} sources were not closed once, but {wrong}")
+    return f"{len(counts)} sources, each closed once"
+
+
+_CASES: dict[str, Callable[[_App], str]] = {
+    "whole-1.1": partial(_whole, version="1.1"),
+    "whole-1.0": partial(_whole, version="1.0"),
+    "head": _head,
+    "early": _early,
+    **{
+        f"late-{version}-{at}": partial(_late, version=version, at=at)
+        for version in ("1.1", "1.0")
+        for at in (1, 1000, 100_000)
+    },
+    **{f"leave-{after}": partial(_leave, after=after) for after in (0, 1, 2, 5, 10)},
+    "leave-slow": _leave_slow,
+    "stall": _stall,
+    "timely": _timely,
+    "closed-once": _closed_once,
+}
+
+CASES: tuple[str, ...] = tuple(_CASES)
+"""The names of the cases, in the order in which they run.
+
+- `whole-V`: 0, 1 and 100,000 rows arrive, over HTTP/V.
+- `head`: an answer to HEAD has no body; its source is closed and makes no row.
+- `early`: a failure before the first row is a status of 500 or above.
+- `late-V-K`: a failure after K rows can be seen over HTTP/V: the last chunk is missing, or the
+  announced length is not reached, or the connection is reset. What has arrived are rows.
+- `leave-C`: the client leaves after C chunks, and the source is closed in 0.5 s.
+- `leave-slow`: the same while the source takes 2 s for a row: closed 0.5 s after that row.
+- `stall`: the client stops reading, and no more rows are made; it reads on, and they are.
+- `timely`: each row arrives within 0.15 s of being made.
+- `closed-once`: after all of these, each source was closed exactly once.
+"""

@@ -1,0 +1,274 @@
+"""Streams over WSGI (PEP 3333): the body that a server iterates, plain apps, and limits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import copy_context
+from time import monotonic, sleep
+from typing import Any
+
+from unspool.connection import Watch, break_off, ends_cleanly, socket_of, warn_of
+from unspool.drive import Chunks, drive
+from unspool.errors import LengthMismatch, UsageError, UsedTwice
+from unspool.formats.csv import Csv
+from unspool.sources.rows import RowSource
+from unspool.stream import Stream
+from unspool.types import Format
+
+__all__ = ["Body", "limit", "stream", "stream_csv"]
+
+Environ = Mapping[str, Any]
+App = Callable[..., Iterable[bytes]]
+
+
+class Body:
+    """The chunks of one stream as a server sees them: an iterable with `close`.
+
+    A failure is raised to the server; where that would still end the answer cleanly, the
+    connection is reset first (see `unspool.connection`). Checks a declared Content-Length.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks[bytes],
+        environ: Environ,
+        close: Callable[[], None],
+        length: int | None = None,
+    ) -> None:
+        self.chunks = chunks
+        self.close = close
+        self._environ = environ
+        self._length = length
+        self._sent = 0
+        self._over = False
+        warn_of(environ)
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._over:
+            raise UsedTwice(
+                "the stream is over, and was asked for its chunks again. It can be sent once: make "
+                "a new one for each answer."
+            )
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = next(self.chunks, b"")
+            self._check_length(len(chunk))
+        except Exception:
+            self._over = True
+            self._break_off()
+            self.close()
+            raise
+        if not chunk:
+            self._over = True
+            raise StopIteration
+        return chunk
+
+    def _check_length(self, size: int) -> None:
+        if self._length is None:
+            return
+        if self._sent + size > self._length or (not size and self._sent < self._length):
+            raise LengthMismatch(self._length, self._sent + size)
+        self._sent += size
+
+    def _break_off(self) -> None:
+        if ends_cleanly(self._environ) and self._length is None:
+            connection = socket_of(self._environ)
+            if connection is not None:
+                break_off(connection)
+
+
+def stream(
+    rows: Iterable[Any], format: str | Format = "csv", *, status: str = "200 OK", **options: Any
+) -> Callable[[Environ, Callable[..., Any]], Iterable[bytes]]:
+    """A WSGI application that answers with `rows`; see `unspool.Stream` for `options`.
+
+    Use it once, for one request: `return stream(rows)(environ, start_response)`.
+
+    Raises:
+        UsageError: arguments that cannot work.
+
+    >>> from wsgiref.util import setup_testing_defaults
+    >>> environ = {}
+    >>> setup_testing_defaults(environ)
+    >>> app = stream([(1, "a")], columns=["id", "name"])
+    >>> b"".join(app(environ, lambda status, headers: None))
+    b'id,name\\r\\n1,a\\r\\n'
+    """
+    plan = Stream(rows, format, **options)
+
+    def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        chunks = open_chunks(plan, environ)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            chunks.close()
+            start_response(status, plan.headers())
+            return ()
+        chunks.prime()
+        start_response(status, plan.headers())
+        return Body(chunks, environ, chunks.close)
+
+    return app
+
+
+def stream_csv(
+    rows: Iterable[Any], dialect: Csv | None = None, **options: Any
+) -> Callable[[Environ, Callable[..., Any]], Iterable[bytes]]:
+    """The same with a `Csv` format."""
+    return stream(rows, dialect or Csv(), **options)
+
+
+def open_chunks(plan: Stream, environ: Environ) -> Chunks[bytes]:
+    """The chunks of a plan, in a copy of the current context."""
+    context = copy_context()
+    source: RowSource[Any] = RowSource(
+        plan.rows, context, same_thread=plan.same_thread, release=plan.release
+    )
+    pipeline = plan.pipeline()
+
+    watch = Watch(environ)
+
+    def on_closed(outcome: Any, error: BaseException | None) -> None:
+        watch.close()
+        context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
+
+    return Chunks(drive(pipeline, source, idle=watch.check), source, on_closed)
+
+
+def limit(
+    app: App,
+    *,
+    streams_max: int | None = None,
+    retry_after_s: int = 5,
+    bytes_per_s_min: float = 0.0,
+    grace_s: float = 10.0,
+) -> App:
+    """`app` with limits, for servers that spend a thread on each answer while it is sent.
+
+    Lists of bytes pass untouched; every other answer counts as a stream.
+
+    Args:
+        app: a WSGI application.
+        streams_max: while so many streams are being sent, further ones are refused with
+            503 and Retry-After, so that threads stay free for small answers.
+        retry_after_s: what Retry-After says.
+        bytes_per_s_min: a client that takes its chunk more slowly than this is cut off: its
+            connection is reset.
+        grace_s: but not before that chunk has waited this long.
+
+    Raises:
+        UsageError: a limit that would let nothing through.
+    """
+    if streams_max is not None and streams_max < 1:
+        raise UsageError(f"streams_max must be at least 1; got {streams_max!r}.")
+    if grace_s <= 0:
+        raise UsageError(f"grace_s must be more than 0 seconds; got {grace_s!r}.")
+    sending = _Sending(bytes_per_s_min, grace_s)
+
+    def limited(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        started: list[tuple[Any, ...]] = []
+        written: list[bytes] = []
+
+        def note(*status_and_headers: Any) -> Callable[[bytes], None]:
+            started[:] = [status_and_headers]
+            return written.append
+
+        body = app(environ, note)
+        if isinstance(body, (list, tuple)):
+            start_response(*started[0])
+            return [*written, *body]
+        if streams_max is not None and len(sending.bodies) >= streams_max:
+            _close(body)
+            start_response(
+                "503 Service Unavailable",
+                [("Content-Type", "text/plain"), ("Retry-After", str(retry_after_s))],
+            )
+            return [b"Too many downloads are being sent. Try again in a few seconds.\n"]
+        limited_body = _LimitedBody(body, written, sending, environ)
+        limited_body.start(started, start_response)
+        return limited_body
+
+    return limited
+
+
+def _close(body: object) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+
+
+class _Sending:
+    """The streams being sent now, and the thread that looks for slow clients."""
+
+    def __init__(self, bytes_per_s_min: float, grace_s: float) -> None:
+        self.bodies: set[_LimitedBody] = set()
+        self._bytes_per_s_min = bytes_per_s_min
+        self._grace_s = grace_s
+        self._lock = threading.Lock()
+        self._looking = False
+
+    def add(self, body: _LimitedBody) -> None:
+        with self._lock:
+            self.bodies.add(body)
+            if self._bytes_per_s_min and not self._looking:
+                self._looking = True
+                threading.Thread(target=self._look, name="unspool-limit", daemon=True).start()
+
+    def _look(self) -> None:
+        while True:
+            sleep(self._grace_s / 4)
+            with self._lock:
+                if not self.bodies:
+                    self._looking = False
+                    return
+                bodies = list(self.bodies)
+            for body in bodies:
+                body.cut_if_slower(self._bytes_per_s_min, self._grace_s)
+
+
+class _LimitedBody:
+    """An answer's body that knows how long the server has been sending its last chunk."""
+
+    def __init__(
+        self, body: Iterable[bytes], written: list[bytes], sending: _Sending, environ: Environ
+    ) -> None:
+        self._body = body
+        self._written = written
+        self._chunks = iter(body)
+        self._sending = sending
+        self._environ = environ
+        self._last: tuple[float, int] | None = None
+
+    def start(self, started: list[tuple[Any, ...]], start_response: Callable[..., Any]) -> None:
+        self._sending.add(self)
+        try:
+            if not started:  # A generator as the app: it starts with its first chunk.
+                self._written.append(next(self._chunks, b""))
+            start_response(*started[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self._last = None
+        chunk = self._written.pop(0) if self._written else next(self._chunks)
+        self._last = (monotonic(), len(chunk))
+        return chunk
+
+    def close(self) -> None:
+        self._sending.bodies.discard(self)
+        _close(self._body)
+
+    def cut_if_slower(self, bytes_per_s_min: float, grace_s: float) -> None:
+        if self._last is None:
+            return
+        since, size = self._last
+        waited = monotonic() - since
+        if waited > grace_s and size < bytes_per_s_min * waited:
+            connection = socket_of(self._environ)
+            if connection is not None:
+                break_off(connection, drain_s=0)
