@@ -92,9 +92,16 @@ class Chunks(Generic[AnyStr]):
     more; also if it was never started.
     """
 
-    def __init__(self, steps: Iterator[AnyStr], source: Closable, on_closed: OnClosed) -> None:
+    def __init__(
+        self,
+        steps: Iterator[AnyStr],
+        source: Closable,
+        on_closed: OnClosed,
+        pipeline: Pipeline[AnyStr] | None = None,
+    ) -> None:
         self.steps: Iterator[AnyStr] = steps
-        self._source = source
+        self.source = source
+        self.pipeline: Pipeline[AnyStr] | None = pipeline
         self._on_closed = on_closed
         self._first: list[AnyStr] = []
         self._once = threading.Lock()
@@ -149,7 +156,7 @@ class Chunks(Generic[AnyStr]):
         if not self._once.acquire(blocking=False):
             return
         self.steps = iter(())
-        self._source.close(lambda: self._on_closed(outcome, error))
+        self.source.close(lambda: self._on_closed(outcome, error))
 
     def __del__(self) -> None:
         self.close()
@@ -164,13 +171,15 @@ class AsyncChunks(Generic[AnyStr]):
         self._steps: AsyncIterator[AnyStr] = steps
         self._source = source
         self._on_closed = on_closed
-        self._first: list[AnyStr] = []
+        self.first: list[AnyStr] = []
         self._once = threading.Lock()
 
     async def prime(self) -> None:
-        """Makes the first chunk now, so that an early failure is raised here."""
+        """Makes the first chunk now, if there is none, so that an early failure is raised here."""
+        if self.first:
+            return
         try:
-            self._first.append(await self._step())
+            self.first.append(await self._step())
         except StopAsyncIteration:
             return
 
@@ -178,7 +187,7 @@ class AsyncChunks(Generic[AnyStr]):
         return self
 
     async def __anext__(self) -> AnyStr:
-        return self._first.pop(0) if self._first else await self._step()
+        return self.first.pop(0) if self.first else await self._step()
 
     async def _step(self) -> AnyStr:
         try:
@@ -192,7 +201,7 @@ class AsyncChunks(Generic[AnyStr]):
 
     async def aclose(self) -> None:
         """Stops the stream and closes the source; after the first time it does nothing."""
-        self._first.clear()
+        self.first.clear()
         await self._aclose("disconnect", None)
 
     async def _aclose(self, outcome: Outcome, error: BaseException | None) -> None:

@@ -11,20 +11,21 @@ Unspool streams, one row `{"n": 0}`, `{"n": 1}`, … a line. They are sent a par
 their source notes in a log when it makes its first row ("started") and when it is closed
 ("closed", each time).
 
-| path                | answer                                                          |
-|---------------------|-----------------------------------------------------------------|
-| `/rows?n=N`         | N rows                                                          |
-| `/fail?at=K`        | K rows, then the source raises `LookupError`                    |
-| `/slow?n=N&gap=S`   | N rows, S seconds apart, the first at once                      |
-| `/endless`          | rows without end; the source sleeps 1 ms after every 100 rows   |
-| `/endless?pad=B`    | the same rows, each with a text of B characters, `{"n": 0, "pad": "xx"}` |
-| `/log`              | the log, a JSON array: `{"at": S, "id": ID, "event": "started", "rows": 0}` |
-| `/reset`            | anything; empties the log                                       |
-| `/small`            | `ok`                                                            |
+| path              | answer                                                         |
+|-------------------|----------------------------------------------------------------|
+| `/rows?n=N`       | N rows                                                         |
+| `/fail?at=K`      | K rows, then the source raises `LookupError`                   |
+| `/slow?n=N&gap=S` | N rows, S seconds apart, the first at once                     |
+| `/endless`        | rows without end; the source sleeps 1 ms after every 100 rows  |
+| `/endless?pad=B`  | the same with wide rows, `{"n": 0, "pad": "xx"}`, of B letters |
+| `/log`            | the log, a JSON array of events                                |
+| `/reset`          | anything; empties the log                                      |
+| `/small`          | `ok`                                                           |
 
-In the log, `at` is the time of a monotonic clock in seconds, and `rows` the number of rows made
-until then. `/endless` also notes "made" at every 1000th row. The app must be able to answer
-`/log` beside two streams; if it has several processes, they share one log.
+An event is `{"at": 12.5, "id": ID, "event": "started", "rows": 0}`, with the time of a
+monotonic clock and the number of rows made until then. `/endless` also notes "made" at every
+1000th row. The app must be able to answer `/log` beside one stream; if it has several
+processes, they share one log.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice
@@ -150,20 +151,19 @@ def check_app(url: str, *, timeout_s: float = 10.0) -> Report:
         raise UsageError(f"url must be an http:// URL of a host; got {shown(url)}.")
     address = (parts.hostname, parts.port or 80)
     with socket.create_connection(address, timeout_s) as probe:
-        app = _App(
-            parts.netloc, parts.path.rstrip("/"), probe.family, probe.getpeername(), timeout_s
-        )
+        family, peer = probe.family, probe.getpeername()
+    app = _App(parts.netloc, parts.path.rstrip("/"), family, peer, timeout_s)
     app.text("/reset")
     return Report(url, tuple(_run(name, app) for name in CASES))
 
 
 def _run(name: str, app: _App) -> Result:
     try:
-        return Result(name, True, _CASES[name](app))
+        return Result(name, passed=True, detail=_CASES[name](app))
     except TimeoutError:
-        return Result(name, False, f"nothing came for {app.timeout_s:g} s")
+        return Result(name, passed=False, detail=f"nothing came for {app.timeout_s:g} s")
     except (_Failed, OSError, ValueError) as problem:
-        return Result(name, False, str(problem))
+        return Result(name, passed=False, detail=str(problem))
 
 
 class _Failed(Exception):
@@ -184,9 +184,12 @@ class _App:
     family: int
     address: Any
     timeout_s: float
-    ids: Iterator[str] = field(
-        default_factory=lambda: map("{}-{}".format, iter(lambda: uuid4().hex[:8], ""), count())
-    )
+    token: str = field(default_factory=lambda: uuid4().hex[:8])
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def new_id(self) -> str:
+        """The ID of one more stream."""
+        return f"{self.token}-{next(self.numbers)}"
 
     def ask(
         self, path: str, *, method: str = "GET", version: str = "1.1", stalls: bool = False
@@ -258,10 +261,8 @@ class _Answer:
         self.headers: dict[str, str] = {}
         self.end = ""
         self._held = b""
-        for _ in self._guarded(self._head()):
-            pass
-        if self.end == "whole":
-            self.end = ""
+        with self._watching():
+            self._read_head()
 
     @property
     def ending(self) -> str:
@@ -273,32 +274,32 @@ class _Answer:
 
     def chunks(self) -> Iterator[bytes]:
         """The chunks of the body, as they come. Without chunks: what comes at once."""
-        if self.end:
-            return iter(())
-        return self._guarded(self._body())
+        if not self.end:
+            with self._watching():
+                yield from self._body()
+                self.end = self.end or "whole"
 
     def read(self) -> bytes:
         """The body, or as much of it as comes."""
         return b"".join(self.chunks())
 
-    def _guarded(self, steps: Iterator[bytes]) -> Iterator[bytes]:
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
         try:
-            yield from steps
+            yield
         except ConnectionError:
             self.end = "reset"
         except EOFError:
             self.end = "cut"
         except ValueError:
             self.end = "garbled"
-        else:
-            self.end = self.end or "whole"
 
-    def _head(self) -> Iterator[bytes]:
-        self.status = int(self._line().split()[1])
+    def _read_head(self) -> None:
+        _, _, status = self._line().partition(b" ")
+        self.status = int(status[:3])
         while line := self._line():
             name, _, value = line.decode("latin-1").partition(":")
             self.headers[name.lower()] = value.strip()
-        yield b""
 
     def _body(self) -> Iterator[bytes]:
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
@@ -338,17 +339,11 @@ class _Answer:
         return line
 
 
-def _numbers(body: bytes) -> list[int]:
-    """The `n` of each whole row; ValueError if something else stands among them."""
+def _rows(body: bytes) -> int:
+    """How many whole rows there are; they must be the first ones, in order, and nothing else."""
     lines, _, _ = body.rpartition(b"\n")
-    rows = json.loads(b"[" + lines.replace(b"\n", b",") + b"]")
-    return [row["n"] for row in rows]
-
-
-def _rows(answer: _Answer) -> int:
-    """How many rows the answer has; they must be the first ones, in order, and nothing else."""
     try:
-        numbers = _numbers(answer.read())
+        numbers = [row["n"] for row in json.loads(b"[%b]" % lines.replace(b"\n", b","))]
     except (ValueError, TypeError, KeyError):
         raise _Failed("something else than rows stands in the data") from None
     _expect(numbers == list(range(len(numbers))), "rows are missing or out of order")
@@ -357,9 +352,9 @@ def _rows(answer: _Answer) -> int:
 
 def _whole(app: _App, *, version: str) -> str:
     for rows in (0, 1, _MANY_ROWS):
-        id = next(app.ids)
+        id = app.new_id()
         with closing(app.ask(f"/rows?n={rows}&id={id}", version=version)) as answer:
-            got = _rows(answer)
+            got = _rows(answer.read())
         _expect(answer.status == 200, f"status {answer.status}")  # noqa: PLR2004
         _expect(answer.end in _ENDED, f"{answer.ending} after {got} of {rows} rows")
         _expect(got == rows, f"{got} of {rows} rows, then {answer.ending}")
@@ -368,7 +363,7 @@ def _whole(app: _App, *, version: str) -> str:
 
 
 def _head(app: _App) -> str:
-    id = next(app.ids)
+    id = app.new_id()
     with closing(app.ask(f"/rows?n={_MANY_ROWS}&id={id}", method="HEAD")) as answer:
         _expect(answer.status == 200, f"status {answer.status}")  # noqa: PLR2004
         answer.headers = {}
@@ -380,7 +375,7 @@ def _head(app: _App) -> str:
 
 
 def _early(app: _App) -> str:
-    id = next(app.ids)
+    id = app.new_id()
     with closing(app.ask(f"/fail?at=0&id={id}")) as answer:
         answer.read()
     _expect(
@@ -392,9 +387,9 @@ def _early(app: _App) -> str:
 
 
 def _late(app: _App, *, version: str, at: int) -> str:
-    id = next(app.ids)
+    id = app.new_id()
     with closing(app.ask(f"/fail?at={at}&id={id}", version=version)) as answer:
-        got = _rows(answer)
+        got = _rows(answer.read())
     _expect(answer.end in _BROKEN, f"looks whole: {got} rows, then {answer.ending}")
     _expect(got <= at, f"{got} rows, where the source made {at}")
     app.closed(id)
@@ -402,7 +397,7 @@ def _late(app: _App, *, version: str, at: int) -> str:
 
 
 def _leave(app: _App, *, after: int) -> str:
-    id = next(app.ids)
+    id = app.new_id()
     with closing(app.ask(f"/endless?id={id}")) as answer:
         got = sum(1 for _ in islice(answer.chunks(), after))
     _expect(got == after, f"{answer.ending} after {got} chunks")
@@ -410,27 +405,24 @@ def _leave(app: _App, *, after: int) -> str:
 
 
 def _leave_slow(app: _App) -> str:
-    id = next(app.ids)
+    id = app.new_id()
     with closing(app.ask(f"/slow?n=5&gap={_SLOW_GAP_S}&id={id}")) as answer:
         next(answer.chunks(), b"")
     return f"closed after {app.closed(id, _SLOW_GAP_S + _CLOSED_WITHIN_S):.2f} s"
 
 
 def _stall(app: _App) -> str:
-    id = next(app.ids)
+    id = app.new_id()
     with closing(app.ask(f"/endless?pad={_STALL_PAD}&id={id}", stalls=True)) as answer:
         made = _made_when_still(app, id)
-        body, wanted = b"", (made + _STALL_MORE_ROWS) * _STALL_PAD
-        pieces, size = [], 0
-        for piece in answer.chunks():
-            pieces.append(piece)
-            size += len(piece)
-            if size > wanted:
+        wanted = (made + _STALL_MORE_ROWS) * _STALL_PAD
+        body = bytearray()
+        for chunk in answer.chunks():
+            body += chunk
+            if len(body) > wanted:
                 break
-    body = b"".join(pieces)
-    numbers = _numbers(body)
-    _expect(size > wanted, f"{answer.ending} after {len(numbers)} rows, {made} made in the pause")
-    _expect(numbers == list(range(len(numbers))), "rows are missing or out of order")
+    got = _rows(bytes(body))
+    _expect(len(body) > wanted, f"{answer.ending} after {got} rows; {made} were made in the pause")
     app.closed(id)
     return f"stopped before row {made + 1000}, went on afterwards"
 
@@ -449,7 +441,7 @@ def _made_when_still(app: _App, id: str) -> int:
 
 
 def _timely(app: _App) -> str:
-    id = next(app.ids)
+    id = app.new_id()
     began = monotonic()
     lines, worst = 0, 0.0
     with closing(app.ask(f"/slow?n={_TIMELY_ROWS}&gap={_TIMELY_GAP_S}&id={id}")) as answer:

@@ -87,7 +87,7 @@ def stream(
     except BaseException:
         held.release()
         raise
-    chunks = Chunks(drive(pipeline, source, idle=watch.check), source, on_closed)
+    chunks = Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
     kind = response_class(current_app.response_class)  # type: ignore[arg-type]
     response = kind(chunks, status, plan.headers())
     response.headers.update(headers or {})

@@ -6,7 +6,16 @@ import gc
 import sys
 from collections.abc import Iterable
 from itertools import chain, islice
-from types import AsyncGeneratorType, CellType, CoroutineType, GeneratorType
+from types import (
+    AsyncGeneratorType,
+    CellType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    ModuleType,
+)
 
 __all__ = ["is_thread_bound"]
 
@@ -28,16 +37,19 @@ _LOOKED_INTO = (
     chain,
 )
 
+# These lead to everything else in the process.
+_SHARED = (ModuleType, type, CodeType, FrameType)
+
 # Enough for a generator of a generator of a cursor, and few enough to cost microseconds.
-_DEPTH = 6
-_OBJECTS_MAX = 500
+_DEPTH = 8
+_OBJECTS_MAX = 2000
 
 
-def is_thread_bound(*roots: object) -> bool:
+def is_thread_bound(*roots: object, deep: bool = False) -> bool:
     """Whether a sqlite3 connection or cursor can be reached from `roots`.
 
     The sqlite3 module refuses to use them on another thread than the one that made them.
-    Looks through generators, closures and containers, not through objects of classes.
+    Looks through generators, closures and containers; and, if `deep`, through any object.
     """
     sqlite3 = sys.modules.get("sqlite3")
     if sqlite3 is None:
@@ -50,8 +62,12 @@ def is_thread_bound(*roots: object) -> bool:
         for thing in layer:
             if isinstance(thing, bound):
                 return True
-            if id(thing) not in seen and isinstance(thing, _LOOKED_INTO):
-                seen.add(id(thing))
+            if id(thing) in seen:
+                continue
+            seen.add(id(thing))
+            if isinstance(thing, FunctionType):
+                next_layer.extend(thing.__closure__ or ())
+            elif isinstance(thing, _LOOKED_INTO) or (deep and not isinstance(thing, _SHARED)):
                 next_layer.extend(gc.get_referents(thing)[:_OBJECTS_MAX])
         layer = next_layer[:_OBJECTS_MAX]
     return False

@@ -30,13 +30,19 @@ class AsyncRowSource(Generic[T]):
         NotIterable: `rows` is no async iterable.
     """
 
-    def __init__(self, rows: AsyncIterable[T], context: Context) -> None:
+    def __init__(
+        self,
+        rows: AsyncIterable[T],
+        context: Context,
+        release: Callable[[], None] | None = None,
+    ) -> None:
         if not isinstance(rows, AsyncIterable):
             raise NotIterable(
                 f"the source must be an async iterable; got {shown(rows)} ({type(rows).__name__})."
             )
         self._rows = rows.__aiter__()
         self._context = context
+        self._release = release
         self._made: deque[T] = deque()
         self._want = 1
         self._wake_reader = asyncio.Event()
@@ -65,7 +71,7 @@ class AsyncRowSource(Generic[T]):
         try:
             await asyncio.wait([task])
         finally:
-            self._context.run(then)
+            then()
 
     def _start(self) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(
@@ -82,6 +88,8 @@ class AsyncRowSource(Generic[T]):
                     await close()
             finally:
                 self._wake_reader.set()
+                if self._release is not None:
+                    self._release()
 
     async def _make_rows(self) -> None:
         share_ends = monotonic() + _LOOP_SHARE_S

@@ -1,0 +1,22 @@
+"""Streaming over ASGI: plain answers, the guard, and WSGI apps on ASGI servers."""
+
+from unspool.asgi.answer import Answer, open_chunks, respond, stream, stream_csv
+from unspool.asgi.bridge import from_wsgi
+from unspool.asgi.guard import guard
+from unspool.asgi.types import App, Headers, Message, Receive, Scope, Send
+
+__all__ = [
+    "Answer",
+    "App",
+    "Headers",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "from_wsgi",
+    "guard",
+    "open_chunks",
+    "respond",
+    "stream",
+    "stream_csv",
+]

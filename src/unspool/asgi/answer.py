@@ -1,0 +1,167 @@
+"""Streams as answers over ASGI 3."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Iterable
+from contextvars import Context, copy_context
+from typing import Any
+
+from unspool.asgi.guard import STATE
+from unspool.asgi.types import Headers, Message, Receive, Scope, Send
+from unspool.connection import break_off, socket_to
+from unspool.drive import AsyncChunks, adrive
+from unspool.formats.csv import Csv
+from unspool.observe import Outcome
+from unspool.sources.async_rows import AsyncRowSource
+from unspool.sources.pooled import PooledSource
+from unspool.sources.rows import Puller, rows_of
+from unspool.sources.workers import Lane, Workers
+from unspool.stream import Stream
+from unspool.types import Format
+
+__all__ = ["Answer", "open_chunks", "respond", "stream", "stream_csv"]
+
+# As many plain sources can be stuck at a time before others wait for them.
+_WORKERS = Workers(32)
+
+
+def open_chunks(plan: Stream, context: Context | None = None) -> AsyncChunks[bytes]:
+    """The chunks of a plan, whose rows are made in `context` (a copy of the current one).
+
+    Plain rows are made by threads; asynchronous ones by a task. Close it.
+
+    Raises:
+        NotIterable: the rows are neither.
+    """
+    context = context or copy_context()
+    pipeline = plan.pipeline()
+
+    def on_closed(outcome: Outcome, error: BaseException | None) -> None:
+        context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
+
+    source: AsyncRowSource[Any] | PooledSource[Any]
+    if isinstance(plan.rows, AsyncIterable):
+        source = AsyncRowSource(plan.rows, context, plan.release)
+    else:
+        source = PooledSource(Puller(rows_of(plan.rows), context, plan.release), Lane(_WORKERS))
+    return AsyncChunks(adrive(pipeline, source), source, on_closed)
+
+
+async def respond(
+    chunks: AsyncChunks[bytes],
+    status: int,
+    headers: Headers,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Sends `chunks` as the answer to the request of `scope`, and closes them.
+
+    The first chunk is made before anything is sent: what fails before it is raised while
+    another answer can still be given. What fails later is raised, and never followed by the
+    last message; without a `guard`, the connection is reset (HTTP/1). Stops when the client
+    leaves.
+    """
+    try:
+        if scope["method"] == "HEAD":
+            await send(_start(status, headers))
+            await send(_body(b"", more=False))
+            return
+        await chunks.prime()
+        await _until_client_leaves(_send_all(chunks, status, headers, scope, send), receive)
+    finally:
+        await asyncio.shield(chunks.aclose())
+
+
+async def _send_all(
+    chunks: AsyncChunks[bytes], status: int, headers: Headers, scope: Scope, send: Send
+) -> None:
+    state = scope.get(STATE)
+    if state is not None:
+        state.open = True
+    await send(_start(status, headers))
+    try:
+        async for chunk in chunks:
+            await send(_body(chunk, more=True))
+    except Exception as error:
+        if state is None and not isinstance(error, OSError):
+            await _reset(scope)
+        raise
+    if state is not None:
+        state.open = False
+    await send(_body(b"", more=False))
+
+
+async def _until_client_leaves(sending: Any, receive: Receive) -> None:
+    task = asyncio.ensure_future(sending)
+    leaving = asyncio.ensure_future(_client_left(receive))
+    try:
+        await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    except OSError:
+        pass  # This is how servers say, from ASGI 2.4 on, that the client has left.
+    finally:
+        for each in (task, leaving):
+            each.cancel()
+        await asyncio.wait([task, leaving])
+
+
+async def _client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _reset(scope: Scope) -> None:
+    client = scope.get("client")
+    if client and scope.get("http_version", "1.1").startswith("1"):
+        connection = socket_to(client[0], client[1])
+        if connection is not None:
+            await asyncio.to_thread(break_off, connection)
+
+
+def _start(status: int, headers: Headers) -> Message:
+    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http.response.start", "status": status, "headers": encoded}
+
+
+def _body(data: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+class Answer:
+    """An ASGI application that answers one request with a stream; see `stream`."""
+
+    def __init__(self, plan: Stream, status: int = 200, headers: Headers = ()) -> None:
+        self.plan = plan
+        self.status = status
+        self.headers = [*plan.headers(), *headers]
+        self.context = copy_context()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the answer."""
+        chunks = open_chunks(self.plan, self.context)
+        await respond(chunks, self.status, self.headers, scope, receive, send)
+
+
+def stream(
+    rows: Iterable[Any] | AsyncIterable[Any],
+    format: str | Format = "csv",
+    *,
+    status: int = 200,
+    **options: Any,
+) -> Answer:
+    """An ASGI application that answers with `rows`; see `unspool.Stream` for `options`.
+
+    Use it once: `await stream(rows)(scope, receive, send)`. A thread makes plain rows, and
+    is busy only while it makes a batch. Asynchronous rows run as a task.
+    """
+    return Answer(Stream(rows, format, **options), status)
+
+
+def stream_csv(
+    rows: Iterable[Any] | AsyncIterable[Any], dialect: Csv | None = None, **options: Any
+) -> Answer:
+    """The same with a `Csv` format."""
+    return stream(rows, dialect or Csv(), **options)

@@ -1,0 +1,291 @@
+"""WSGI applications on ASGI servers: a slow client costs a socket, not a thread.
+
+A thread runs the view and makes the first chunk. From then on a thread is busy with the
+answer only while the next batch of it is made. An answer of Unspool's is taken over at its
+source, so that what is made is sent while the next row takes its time; any other is read
+piece by piece, and its pieces are put together to chunks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any
+
+from unspool.asgi.answer import respond
+from unspool.asgi.types import App, Message, Receive, Scope, Send
+from unspool.coalesce import CHUNK_BYTES, Coalescer
+from unspool.drive import AsyncChunks, Chunks, adrive
+from unspool.errors import BrokenApp, shown
+from unspool.formats.text import TextEncoder
+from unspool.observe import Outcome
+from unspool.pipeline import Pipeline
+from unspool.sources.pooled import PooledSource
+from unspool.sources.rows import Puller, RowSource, stay_here
+from unspool.sources.workers import Lane, Workers
+
+__all__ = ["from_wsgi"]
+
+# A request body up to this size is read before a thread is needed.
+_SMALL_BODY_BYTES = 64 * 1024
+
+WsgiApp = Callable[..., Iterable[bytes]]
+
+
+def from_wsgi(app: WsgiApp, *, threads: int = 8) -> App:
+    """A WSGI application (Flask, Django, …) as an ASGI application.
+
+    Args:
+        app: the WSGI application.
+        threads: how many views run, and how many batches are made, at the same time. A
+            stream that is bound to its thread (sqlite3) gets one more, for itself.
+
+    Requests, answers and their failures pass through unchanged. When the client leaves,
+    the answer's iterable is closed; it is iterated and closed in one context.
+
+        app = unspool.asgi.from_wsgi(flask_app)      # uvicorn module:app
+    """
+    workers = Workers(threads)
+
+    async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await _Request(app, Lane(workers), scope, receive, send).answer()
+        else:
+            raise BrokenApp(f"a WSGI application cannot answer {scope['type']!r} requests.")
+
+    return bridged
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while (message := await receive())["type"] != "lifespan.shutdown":
+        await send({"type": message["type"] + ".complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+@dataclass
+class _Started:
+    """What the application said with `start_response`, and wrote before its body."""
+
+    status: int | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    written: list[bytes] = field(default_factory=list)
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        if self.status is not None and exc_info is None:
+            raise BrokenApp("start_response() was called twice, the second time without exc_info.")
+        try:
+            self.status = int(status.split(" ", 1)[0])
+        except (ValueError, AttributeError):
+            raise BrokenApp(f"the status must begin with a number; got {status!r}.") from None
+        self.headers = list(headers)
+        return self.written.append
+
+
+class _Request:
+    """One request on its way through the WSGI application."""
+
+    def __init__(
+        self, app: WsgiApp, lane: Lane, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._app = app
+        self._lane = lane
+        self._scope = scope
+        self._send = send
+        self._body = _RequestBody(receive)
+        self._started = _Started()
+        self._context = copy_context()
+        self._context.run(stay_here.set, True)
+
+    async def answer(self) -> None:
+        """Runs the application and sends what it gives."""
+        await self._body.read_small()
+        environ = _environ(self._scope, self._body)
+        answer = await asyncio.wrap_future(self._lane.submit(self._call, environ))
+        if isinstance(answer, AsyncChunks):
+            status, _ = self._start()
+            headers, receive = self._started.headers, self._body.receive
+            await respond(answer, status, headers, self._scope, receive, self._send)
+        else:
+            await self._send_list(answer)
+
+    def _call(self, environ: dict[str, Any]) -> Iterable[bytes] | AsyncChunks[bytes]:
+        """The answer, its first piece made: all that must be on one thread, if something must."""
+        iterable = self._context.run(self._app, environ, self._started)
+        if isinstance(iterable, (list, tuple)):
+            return iterable
+        return _taken_over(iterable, self._lane) or self._pieces(iterable)
+
+    async def _send_list(self, body: Iterable[bytes]) -> None:
+        data = b"".join([_checked(piece) for piece in [*self._started.written, *body]])
+        status, headers = self._start()
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        head = self._scope["method"] == "HEAD"
+        await self._send({"type": "http.response.body", "body": b"" if head else data})
+
+    def _start(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+        if self._started.status is None:
+            raise BrokenApp("the application gave its body without calling start_response().")
+        encode = [
+            (n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in self._started.headers
+        ]
+        return self._started.status, encode
+
+    def _pieces(self, iterable: Iterable[bytes]) -> AsyncChunks[bytes]:
+        puller: Puller[bytes] = Puller(_Pieces(iterable, self._started), self._context)
+        source = PooledSource(puller, self._lane, deep=True)
+        if self._scope["method"] != "HEAD" or self._started.status is None:
+            source.start()
+        return AsyncChunks(adrive(_new_pipeline(), source), source, lambda outcome, error: None)
+
+
+def _new_pipeline() -> Pipeline[bytes]:
+    return Pipeline(TextEncoder(), Coalescer(b""), chunk_bytes=CHUNK_BYTES)
+
+
+def _taken_over(iterable: Any, lane: Lane) -> AsyncChunks[bytes] | None:
+    """An answer of Unspool's, made for a thread, as one for the loop."""
+    chunks = getattr(iterable, "chunks", None)
+    if not isinstance(chunks, Chunks) or not isinstance(chunks.source, RowSource):
+        return None
+    source, pipeline = chunks.source, chunks.pipeline
+    detached = chunks.detach()
+    if detached is None or pipeline is None:
+        return None
+    first, on_closed = detached
+    pooled = PooledSource(source.puller, lane, source.beside)
+    pooled.bind()
+
+    def closed(outcome: Outcome, error: BaseException | None) -> None:
+        try:
+            on_closed(outcome, error)
+        finally:
+            iterable.close()
+
+    taken = AsyncChunks(adrive(pipeline, pooled), pooled, closed)
+    taken.first += first
+    return taken
+
+
+class _Pieces(Iterator[bytes]):
+    """The pieces of an application's body, checked, after what it wrote before."""
+
+    def __init__(self, iterable: Iterable[bytes], started: _Started) -> None:
+        self._iterable = iterable
+        self._pieces = iter(iterable)
+        self._started = started
+
+    def __next__(self) -> bytes:
+        piece = _checked(next(self._pieces))
+        if self._started.written:
+            piece = b"".join([*map(_checked, self._started.written), piece])
+            self._started.written.clear()
+        return piece
+
+    def close(self) -> None:
+        close = getattr(self._iterable, "close", None)
+        if close is not None:
+            close()
+
+
+def _checked(piece: object) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    raise BrokenApp(
+        f"a WSGI application must give bytes; got {shown(piece)} ({type(piece).__name__})."
+    )
+
+
+class _RequestBody(io.RawIOBase):
+    """The request's body, read from the loop by the application's thread.
+
+    What is small is read before the thread starts, so that slow clients do not hold it.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        super().__init__()
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._held = b""
+        self._more = True
+        self._left = False
+
+    async def read_small(self) -> None:
+        """Reads the body, or the first part of it."""
+        while self._more and len(self._held) < _SMALL_BODY_BYTES:
+            self._take(await self._receive())
+
+    async def receive(self) -> Message:
+        """The next message, as the server's own `receive` gives it."""
+        return {"type": "http.disconnect"} if self._left else await self._receive()
+
+    def _take(self, message: Message) -> None:
+        self._held += message.get("body", b"")
+        self._left = message["type"] == "http.disconnect"
+        self._more = message.get("more_body", False) and not self._left
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._held and self._more:
+            receiving = asyncio.run_coroutine_threadsafe(_message(self._receive), self._loop)
+            self._take(receiving.result())
+        size = min(len(buffer), len(self._held))
+        buffer[:size] = self._held[:size]
+        self._held = self._held[size:]
+        return size
+
+
+async def _message(receive: Receive) -> Message:
+    return await receive()
+
+
+def _environ(scope: Scope, body: io.RawIOBase) -> dict[str, Any]:
+    """The WSGI environment of an ASGI scope (PEP 3333)."""
+    root = scope.get("root_path", "")
+    path = scope["path"]
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": _as_wsgi(root),
+        "PATH_INFO": _as_wsgi(path.removeprefix(root) if root else path),
+        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+        "SERVER_SOFTWARE": "unspool",
+        "REQUEST_URI": scope.get("raw_path", path.encode()).decode("latin-1"),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": io.BufferedReader(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    host, port = scope.get("server") or ("localhost", 80)
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = host, str(port or 0)
+    if scope.get("client"):
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = scope["client"][0], str(scope["client"][1])
+    for raw_name, raw_value in scope.get("headers", []):
+        _add_header(environ, raw_name.decode("latin-1"), raw_value.decode("latin-1"))
+    return environ
+
+
+def _as_wsgi(path: str) -> str:
+    return path.encode().decode("latin-1")
+
+
+def _add_header(environ: dict[str, Any], name: str, value: str) -> None:
+    key = name.upper().replace("-", "_")
+    if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+        key = "HTTP_" + key
+    if key in environ:
+        value = environ[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
+    environ[key] = value

@@ -1,0 +1,44 @@
+"""A guard against answers that end cleanly although their stream failed."""
+
+from __future__ import annotations
+
+from unspool.asgi.types import App, Message, Receive, Scope, Send
+from unspool.errors import StreamError
+
+__all__ = ["STATE", "guard"]
+
+STATE = "unspool"
+"""Under this key of the scope, the guard and the answer know each other."""
+
+
+class _State:
+    """Whether an answer of ours has begun and is not complete."""
+
+    open = False
+
+
+def guard(app: App) -> App:
+    """`app`, outermost, with its failed streams kept from ending cleanly.
+
+    Some middlewares (Starlette's BaseHTTPMiddleware) send the last message of an answer
+    also when the application has failed. The guard withholds it and raises instead, which
+    every server answers with a broken transfer, in HTTP/1.1 and HTTP/2.
+
+        app = unspool.asgi.guard(FastAPI(...))
+    """
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        state = scope[STATE] = _State()
+
+        async def send_unless_broken(message: Message) -> None:
+            last = message["type"] == "http.response.body" and not message.get("more_body")
+            if last and state.open:
+                raise StreamError("the stream failed, and a middleware tried to end its answer.")
+            await send(message)
+
+        await app(scope, receive, send_unless_broken)
+
+    return guarded

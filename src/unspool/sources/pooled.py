@@ -1,0 +1,114 @@
+"""Plain rows for an event loop: made by shared threads, a batch at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Generic, TypeVar
+
+from unspool.sources.affinity import is_thread_bound
+from unspool.sources.rows import Puller, taken
+from unspool.sources.workers import Lane
+
+__all__ = ["PooledSource"]
+
+T = TypeVar("T")
+
+# How long `aclose` waits for a thread that is busy with the rows. It closes them when it can.
+_CLOSE_WAIT_S = 0.5
+
+
+class PooledSource(Generic[T]):
+    """The rows of a `Puller` as an asynchronous source.
+
+    A thread is busy with them only while a batch is made, not while the client takes it;
+    except if the rows, or what is `beside` them, are bound to the thread of the first batch:
+    then it is theirs until the end. Holds one batch.
+    """
+
+    def __init__(
+        self,
+        puller: Puller[T],
+        lane: Lane,
+        beside: Callable[[], Iterable[object]] = tuple,
+        *,
+        deep: bool = False,
+    ) -> None:
+        self._puller = puller
+        self._lane = lane
+        self._beside = beside
+        self._deep = deep
+        self._first: deque[T] = deque()
+        self._making: deque[T] = deque()
+        self._job: Future[None] | None = None
+        self._started = False
+        self._bound = False
+
+    def start(self) -> None:
+        """Makes the first row on this thread, a worker's; closes the rows if that fails."""
+        try:
+            self._puller.fill(self._first, 1)
+        except BaseException:
+            self._puller.close_rows()
+            raise
+        self._started = True
+        self.bind()
+
+    def bind(self) -> None:
+        """Keeps this thread, a worker's, if the rows or what is beside them need it."""
+        self._bound = True
+        if is_thread_bound(self._puller.rows, *self._beside(), deep=self._deep):
+            self._lane.keep()
+
+    async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
+        """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
+        if self._first:
+            first, self._first = self._first, deque()
+            return first
+        if self._job is None:
+            self._making = deque()
+            self._job = self._lane.submit(self._make, self._making, want)
+        job = asyncio.wrap_future(self._job)
+        done, _ = await asyncio.wait([job], timeout=timeout_s if self._started else None)
+        self._started = True
+        if not done:
+            return taken(self._making)
+        self._job = None
+        job.result()
+        made, self._making = self._making, deque()
+        return made if made or not self._puller.ended else None
+
+    def _make(self, making: deque[T], want: int) -> None:
+        self._puller.fill(making, want)
+        if not self._bound:
+            self.bind()
+
+    async def aclose(self, then: Callable[[], None]) -> None:
+        """Closes the rows on one of their threads, and calls `then` there."""
+        closing = self._closing(then)
+        await asyncio.wait([closing], timeout=_CLOSE_WAIT_S)
+        if closing.done():
+            closing.result()
+
+    def _closing(self, then: Callable[[], None]) -> asyncio.Future[None]:
+        job: Future[None] = Future()
+
+        def close(_: object = None) -> None:
+            closed = self._lane.submit(self._puller.close, then)
+            closed.add_done_callback(partial(_pass_on, job))
+            self._lane.close()
+
+        if self._job is None:
+            close()
+        else:
+            self._job.add_done_callback(close)
+        return asyncio.wrap_future(job)
+
+
+def _pass_on(job: Future[None], closed: Future[None]) -> None:
+    error = closed.exception()
+    if not job.cancelled():
+        job.set_exception(error) if error else job.set_result(None)
