@@ -22,7 +22,6 @@ def new_pipeline(format="csv", columns=None, chunk_bytes=65536, flush_after_s=0.
     return Pipeline(
         find(format).encoder(columns),
         Coalescer(b"", chunk_bytes, flush_after_s),
-        chunk_bytes=chunk_bytes,
         batch_rows=batch_rows,
     )
 

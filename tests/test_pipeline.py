@@ -32,7 +32,7 @@ def test_batches_grow_from_one_row_to_what_fills_a_chunk():
     for _ in range(8):
         wants.append(p.want)
         p.feed([(1,)] * p.want, 0, 0)  # 4 bytes a row
-    assert wants == [1, 2, 4, 8, 16, 26, 26, 26]
+    assert wants == [1, 8, 26, 26, 26, 26, 26, 26]
 
 
 def test_batches_stop_at_batch_rows():

@@ -9,6 +9,10 @@ __all__ = ["CHUNK_BYTES", "FLUSH_AFTER_S", "Coalescer"]
 # Below 16 KiB the server's work per chunk dominates; above 256 KiB some servers copy.
 CHUNK_BYTES = 64 * 1024
 
+# Chunks begin smaller and grow with what has been sent: a client that stalls early, of which
+# there may be thousands, then leaves less behind in the server's buffers.
+_FIRST_CHUNK_BYTES = 8 * 1024
+
 # Short enough to look immediate to a person, long enough for a few hundred slow rows.
 FLUSH_AFTER_S = 0.05
 
@@ -17,8 +21,9 @@ class Coalescer(Generic[AnyStr]):
     """Holds pieces back until they make a chunk, or the oldest is too old.
 
     The first piece leaves at once. After that a chunk has at least `chunk_bytes` (bytes,
-    or characters of text) unless its oldest piece was `flush_after_s` old. Holds less
-    than `chunk_bytes`. Times are seconds of any clock that the caller likes.
+    or characters of text; less in the first 512 KiB) unless its oldest piece was
+    `flush_after_s` old. Holds less than `chunk_bytes`. Times are seconds of any clock that
+    the caller likes.
     """
 
     def __init__(
@@ -34,6 +39,12 @@ class Coalescer(Generic[AnyStr]):
         self._held = 0
         self._oldest: float | None = None
         self._started = False
+        self._given = 0
+
+    @property
+    def target(self) -> int:
+        """The length at which the next chunk leaves."""
+        return min(self._chunk_bytes, max(_FIRST_CHUNK_BYTES, self._given // 8))
 
     def hold(self, piece: AnyStr) -> None:
         """Keeps `piece` to go out with the next one, however long that takes."""
@@ -47,7 +58,7 @@ class Coalescer(Generic[AnyStr]):
             self.hold(piece)
             if self._oldest is None:
                 self._oldest = made_at
-        if self._held < self._chunk_bytes and self._started and self.due_in_s(now) > 0:
+        if self._held < self.target and self._started and self.due_in_s(now) > 0:
             return self._empty
         self._started = self._started or bool(piece)
         return self.flush() if self._started else self._empty
@@ -56,6 +67,7 @@ class Coalescer(Generic[AnyStr]):
         """All that is held."""
         chunk = self._pieces[0] if len(self._pieces) == 1 else self._joined()
         self._pieces.clear()
+        self._given += self._held
         self._held = 0
         self._oldest = None
         return chunk

@@ -38,7 +38,9 @@ def drive(
                 break
             if not batch:
                 idle()
-            if chunk := pipeline.feed(batch, asked_at, clock()):
+            chunk = pipeline.feed(batch, asked_at, clock())
+            del batch  # A slow client takes its time: its rows need not wait with it.
+            if chunk:
                 yield chunk
         if chunk := pipeline.end():
             yield chunk
@@ -59,7 +61,9 @@ async def adrive(
             batch = await source.pull(pipeline.want, pipeline.due_in_s(asked_at))
             if batch is None:
                 break
-            if chunk := pipeline.feed(batch, asked_at, clock()):
+            chunk = pipeline.feed(batch, asked_at, clock())
+            del batch
+            if chunk:
                 yield chunk
         if chunk := pipeline.end():
             yield chunk

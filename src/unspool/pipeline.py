@@ -13,6 +13,9 @@ from unspool.types import Batch, Encoder
 
 __all__ = ["BATCH_ROWS", "Pipeline"]
 
+# How much larger than the last a batch may be: the guess of what fills a chunk may be wrong.
+_GROWTH = 8
+
 # Above some hundred rows a batch gains nothing more. Narrow rows fill a chunk with this many.
 BATCH_ROWS = 1024
 
@@ -28,14 +31,12 @@ class Pipeline(Generic[AnyStr]):
         encoder: Encoder[AnyStr],
         coalescer: Coalescer[AnyStr],
         *,
-        chunk_bytes: int,
         batch_rows: int = BATCH_ROWS,
         deadline_s: float | None = None,
         keep_alive: tuple[AnyStr, float] | None = None,
     ) -> None:
         self._encoder: Encoder[AnyStr] = encoder
         self._coalescer: Coalescer[AnyStr] = coalescer
-        self._chunk_bytes = chunk_bytes
         self._batch_rows = batch_rows
         self._deadline_s = deadline_s
         self._keep_alive: tuple[AnyStr, float] | None = keep_alive
@@ -107,8 +108,8 @@ class Pipeline(Generic[AnyStr]):
             )
 
     def _next_want(self, rows: int, size: int) -> int:
-        fill = self._chunk_bytes * rows // size if size else self._batch_rows
-        return max(1, min(self.want * 2, self._batch_rows, fill + 1))
+        fill = self._coalescer.target * rows // size if size else self._batch_rows
+        return max(1, min(self.want * _GROWTH, self._batch_rows, fill + 1))
 
     def _counted(self, chunk: AnyStr) -> AnyStr:
         self.sent += len(chunk)

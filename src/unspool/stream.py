@@ -95,7 +95,6 @@ class Stream:
         return Pipeline(
             find(self.format).encoder(self.columns),
             Coalescer(b"", self.chunk_bytes, self.flush_after_s),
-            chunk_bytes=self.chunk_bytes,
             batch_rows=self.batch_rows,
             deadline_s=self.deadline_s,
             keep_alive=self._keep_alive(),

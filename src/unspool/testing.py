@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,6 +52,10 @@ _MANY_ROWS = 100_000
 # A source is closed this soon after its client has left: some flush times, and the two writes
 # that a server needs to be told that nobody is there.
 _CLOSED_WITHIN_S = 0.5
+
+# The end of an answer comes this soon after its last row. It is late where a server neither
+# says how long the answer is nor closes the connection.
+_END_WITHIN_S = 0.5
 
 # How often the log is read, and what an answer to that may take on a busy machine.
 _POLL_S = 0.02
@@ -129,23 +133,31 @@ class Report:
         return "\n".join([self.url, *lines, f"{good} of {len(self.results)} passed"])
 
 
-def check_app(url: str, *, timeout_s: float = 10.0) -> Report:
-    """A report on the running app at `url`, one result for each of `CASES`.
+def check_app(url: str, *, cases: Collection[str] | None = None, timeout_s: float = 10.0) -> Report:
+    """A report on the running app at `url`, one result for each of `CASES`, in that order.
 
         report = check_app("http://127.0.0.1:8000")
-        assert report.passed, report
+        assert report.passed, str(report)
 
     Args:
         url: where the paths of the contract begin (see `unspool.testing`).
+        cases: names of the only cases to run; all of them if not given.
         timeout_s: how long to wait for any one thing before it counts as failed.
 
-    Blocks for about ten seconds, mostly waiting; holds a few megabytes. A case that fails is
-    a result, not an exception.
+    Empties the log. Blocks for about ten seconds, mostly waiting; holds a few megabytes. A
+    case that fails is a result, not an exception.
 
     Raises:
-        UsageError: `url` is no plain `http` URL.
+        UsageError: `url` is no plain `http` URL, or a case is unknown.
         OSError: nothing answers there.
+
+    >>> check_app("http://127.0.0.1:8000", cases=["hedd"])
+    Traceback (most recent call last):
+    unspool.errors.UsageError: unknown case 'hedd'; `unspool.testing.CASES` has them all.
     """
+    for name in cases or ():
+        if name not in _CASES:
+            raise UsageError(f"unknown case {name!r}; `unspool.testing.CASES` has them all.")
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise UsageError(f"url must be an http:// URL of a host; got {shown(url)}.")
@@ -154,7 +166,8 @@ def check_app(url: str, *, timeout_s: float = 10.0) -> Report:
         family, peer = probe.family, probe.getpeername()
     app = _App(parts.netloc, parts.path.rstrip("/"), family, peer, timeout_s)
     app.text("/reset")
-    return Report(url, tuple(_run(name, app) for name in CASES))
+    wanted = CASES if cases is None else [name for name in CASES if name in cases]
+    return Report(url, tuple(_run(name, app) for name in wanted))
 
 
 def _run(name: str, app: _App) -> Result:
@@ -191,6 +204,11 @@ class _App:
         """The ID of one more stream."""
         return f"{self.token}-{next(self.numbers)}"
 
+    def request(self, path: str, method: str = "GET", version: str = "1.1") -> bytes:
+        """The bytes of a request. Over HTTP/1.1 the connection may be used again."""
+        lines = [f"{method} {self.prefix}{path} HTTP/{version}", f"Host: {self.netloc}", "", ""]
+        return "\r\n".join(lines).encode()
+
     def ask(
         self, path: str, *, method: str = "GET", version: str = "1.1", stalls: bool = False
     ) -> _Answer:
@@ -203,15 +221,7 @@ class _App:
                 with suppress(AttributeError, OSError):  # Not on every system.
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _STALL_SEGMENT_BYTES)
             sock.connect(self.address)
-            # Without keep-alive, an answer to HEAD is over when the connection is.
-            keep = "close" if method == "HEAD" else "keep-alive"
-            request = (
-                f"{method} {self.prefix}{path} HTTP/{version}\r\n"
-                f"Host: {self.netloc}\r\n"
-                + (f"Connection: {keep}\r\n" if version == "1.1" else "")
-                + "\r\n"
-            )
-            sock.sendall(request.encode())
+            sock.sendall(self.request(path, method, version))
             return _Answer(sock)
         except BaseException:
             sock.close()
@@ -282,6 +292,14 @@ class _Answer:
     def read(self) -> bytes:
         """The body, or as much of it as comes."""
         return b"".join(self.chunks())
+
+    def then(self, request: bytes) -> bytes:
+        """What comes after another request, if the connection is used again; maybe nothing."""
+        with self._watching():
+            if self.headers.get("connection", "").lower() != "close":
+                self.sock.sendall(request)
+            return self._some()
+        return b""
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
@@ -354,10 +372,16 @@ def _whole(app: _App, *, version: str) -> str:
     for rows in (0, 1, _MANY_ROWS):
         id = app.new_id()
         with closing(app.ask(f"/rows?n={rows}&id={id}", version=version)) as answer:
-            got = _rows(answer.read())
+            body, came = bytearray(), monotonic()
+            for chunk in answer.chunks():
+                body += chunk
+                came = monotonic()
+            end_s = monotonic() - came
+            got = _rows(bytes(body))
         _expect(answer.status == 200, f"status {answer.status}")  # noqa: PLR2004
         _expect(answer.end in _ENDED, f"{answer.ending} after {got} of {rows} rows")
         _expect(got == rows, f"{got} of {rows} rows, then {answer.ending}")
+        _expect(end_s < _END_WITHIN_S, f"the end came {end_s:.1f} s after the last row")
         app.closed(id)
     return f"{rows} rows, then {answer.ending}"
 
@@ -366,9 +390,8 @@ def _head(app: _App) -> str:
     id = app.new_id()
     with closing(app.ask(f"/rows?n={_MANY_ROWS}&id={id}", method="HEAD")) as answer:
         _expect(answer.status == 200, f"status {answer.status}")  # noqa: PLR2004
-        answer.headers = {}
-        body = answer.read()
-    _expect(not body, f"a body of {len(body)} bytes")
+        after = answer.then(app.request("/small"))
+    _expect(after.startswith(b"HTTP/") or not after, f"a body of {len(after)} bytes or more")
     app.closed(id)
     _expect(not app.log(id)["started"], "the source was started")
     return "the source was closed and never started"
@@ -485,7 +508,7 @@ _CASES: dict[str, Callable[[_App], str]] = {
 CASES: tuple[str, ...] = tuple(_CASES)
 """The names of the cases, in the order in which they run.
 
-- `whole-V`: 0, 1 and 100,000 rows arrive, over HTTP/V.
+- `whole-V`: 0, 1 and 100,000 rows arrive over HTTP/V, and the end with the last of them.
 - `head`: an answer to HEAD has no body; its source is closed and makes no row.
 - `early`: a failure before the first row is a status of 500 or above.
 - `late-V-K`: a failure after K rows can be seen over HTTP/V: the last chunk is missing, or the

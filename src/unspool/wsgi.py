@@ -119,11 +119,13 @@ def stream_csv(
     return stream(rows, dialect or Csv(), **options)
 
 
-def open_chunks(plan: Stream, environ: Environ) -> Chunks[bytes]:
-    """The chunks of a plan, in a copy of the current context."""
+def open_chunks(
+    plan: Stream, environ: Environ, beside: Callable[[], Iterable[object]] = tuple
+) -> Chunks[bytes]:
+    """The chunks of a plan, in a copy of the current context; for `beside` see `RowSource`."""
     context = copy_context()
     source: RowSource[Any] = RowSource(
-        plan.rows, context, same_thread=plan.same_thread, release=plan.release
+        plan.rows, context, same_thread=plan.same_thread, beside=beside, release=plan.release
     )
     pipeline = plan.pipeline()
 

@@ -98,6 +98,8 @@ TABLE = [
         b"red,00000000-0000-0000-0000-000000000001\r\n",
     ),
     ([("née", "日本", "😀")], Csv(), None, "née,日本,😀\r\n".encode()),
+    ([("x",), ("y",)], Csv(end_mark=True), ["a"], b"a\r\nx\r\ny\r\n# 2 rows\r\n"),
+    ([], Csv(end_mark=True, line_end="\n"), ["a"], b"a\n# 0 rows\n"),
     ([("x",)], Csv(bom=True), ["a"], b"\xef\xbb\xbfa\r\nx\r\n"),
     ([("a\x00b",)], Csv(), None, b"a\x00b\r\n"),
     (

@@ -12,7 +12,7 @@ from helpers import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unspool import RowError
+from unspool import Ndjson, RowError
 
 Point = namedtuple("Point", "x y")
 
@@ -67,6 +67,15 @@ def test_rows_become_these_values_for_every_batch_size(rows, columns, values):
     for size in range(1, max(2, len(rows) + 1)):
         assert encode(rows, "ndjson", columns, size) == ndjson
         assert encode(rows, "json", columns, size) == array
+
+
+def test_an_end_mark_says_how_many_rows_there_were():
+    for size in (1, 2, 3):
+        assert (
+            encode([(1,), (2,), (3,)], Ndjson(end_mark=True), None, size)
+            == b'[1]\n[2]\n[3]\n{"unspool":{"rows":3}}\n'
+        )
+    assert encode([], Ndjson(end_mark=True)) == b'{"unspool":{"rows":0}}\n'
 
 
 BAD = [

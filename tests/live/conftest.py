@@ -1,120 +1,31 @@
-"""Real servers for the app in app.py and for the example, and a real browser."""
+"""Real servers for the apps in this folder and for the example, and a real browser."""
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from live.servers import FLIGHTS, HERE, ROOT, serve
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 EXAMPLE = ROOT / "examples" / "flights"
-FLIGHTS = ROOT / ".cache" / "flights.duckdb"
-
-SERVERS = {
-    "gunicorn": [
-        "gunicorn",
-        "-k",
-        "gthread",
-        "--threads",
-        "8",
-        "-b",
-        "127.0.0.1:{port}",
-        "--no-control-socket",
-        "app:app",
-    ],
-    "waitress": ["waitress", "--listen=127.0.0.1:{port}", "app:app"],
-    "granian": [
-        "granian",
-        "--interface",
-        "wsgi",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "{port}",
-        "app:app",
-    ],
-}
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if HERE in Path(item.path).parents:
+        if HERE in item.path.parents:
             item.add_marker("live")
 
 
-class Server:
-    def __init__(self, process, port):
-        self.process = process
-        self.url = f"http://127.0.0.1:{port}"
-        self.port = port
-
-    def pids(self):
-        """The server's processes, the one that answers last."""
-        pids = [self.process.pid]
-        for pid in pids:
-            path = Path(f"/proc/{pid}/task/{pid}/children")
-            pids += [int(child) for child in path.read_text().split()]
-        return pids
-
-    def peak_kib(self):
-        return max(_status(pid, "VmHWM") for pid in self.pids())
-
-
-def _status(pid, name):
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1])
-    raise LookupError(name)
-
-
-@contextmanager
-def serve(name, folder):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [part.format(port=port) for part in SERVERS[name]]
-    if command[0] == "waitress":
-        command[0:1] = ["waitress-serve"]
-    command[0] = str(Path(sys.executable).parent / command[0])
-    env = {**os.environ, "FLIGHTS_DB": str(FLIGHTS), "PYTHONPATH": str(folder)}
-    process = subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.2).close()
-                break
-            except OSError:
-                assert process.poll() is None, f"{name} stopped"
-                assert time.monotonic() < deadline, f"{name} does not answer"
-                time.sleep(0.05)
-        yield Server(process, port)
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=["gunicorn gthread", "waitress", "granian wsgi"])
 def server(request):
-    with serve(request.param, HERE) as server:
+    with serve(request.param) as server:
         yield server
 
 
 @pytest.fixture
 def gunicorn():
-    with serve("gunicorn", HERE) as server:
+    with serve("gunicorn gthread") as server:
         yield server
 
 
@@ -123,12 +34,12 @@ def example():
     if not FLIGHTS.exists():
         env = {**os.environ, "FLIGHTS_DB": str(FLIGHTS)}
         subprocess.run([sys.executable, str(EXAMPLE / "data.py")], check=True, env=env)
-    with serve("gunicorn", EXAMPLE) as server:
+    with serve("gunicorn gthread", folder=EXAMPLE) as server:
         yield server
 
 
-@pytest.fixture
-def page():
+@pytest.fixture(scope="module")
+def browser():
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -143,8 +54,15 @@ def page():
     ]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
-        yield browser.new_page()
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page()
+    yield page
+    page.close()
 
 
 @pytest.fixture

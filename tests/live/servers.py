@@ -44,7 +44,7 @@ STACKS = {
     "gunicorn gevent": Stack("wsgi", GUNICORN + "gevent"),
     "waitress": Stack("wsgi", "waitress-serve --listen=127.0.0.1:{port} --threads 8 {app}"),
     "uwsgi": Stack("wsgi", UWSGI + "--http-socket 127.0.0.1:{port}"),
-    "uwsgi http11": Stack("wsgi", UWSGI + "--http11-socket 127.0.0.1:{port}"),
+    "uwsgi chunked": Stack("wsgi", UWSGI + "--http11-socket 127.0.0.1:{port} --route-run chunked:"),
     "granian wsgi": Stack("wsgi", GRANIAN + "wsgi --blocking-threads 8"),
     "cheroot": Stack("wsgi", "python {here}/run_cheroot.py {port} {app}"),
     "werkzeug": Stack("wsgi", "python {here}/run_werkzeug.py {port} {app}"),

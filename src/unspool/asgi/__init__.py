@@ -1,6 +1,6 @@
 """Streaming over ASGI: plain answers, the guard, and WSGI apps on ASGI servers."""
 
-from unspool.asgi.answer import Answer, open_chunks, respond, stream, stream_csv
+from unspool.asgi.answer import Answer, open_chunks, reset, respond, stream, stream_csv
 from unspool.asgi.bridge import from_wsgi
 from unspool.asgi.guard import guard
 from unspool.asgi.types import App, Headers, Message, Receive, Scope, Send
@@ -16,6 +16,7 @@ __all__ = [
     "from_wsgi",
     "guard",
     "open_chunks",
+    "reset",
     "respond",
     "stream",
     "stream_csv",

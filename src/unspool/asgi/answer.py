@@ -20,16 +20,18 @@ from unspool.sources.workers import Lane, Workers
 from unspool.stream import Stream
 from unspool.types import Format
 
-__all__ = ["Answer", "open_chunks", "respond", "stream", "stream_csv"]
+__all__ = ["Answer", "open_chunks", "reset", "respond", "stream", "stream_csv"]
 
 # As many plain sources can be stuck at a time before others wait for them.
 _WORKERS = Workers(32)
 
 
-def open_chunks(plan: Stream, context: Context | None = None) -> AsyncChunks[bytes]:
+def open_chunks(
+    plan: Stream, context: Context | None = None, lane: Lane | None = None
+) -> AsyncChunks[bytes]:
     """The chunks of a plan, whose rows are made in `context` (a copy of the current one).
 
-    Plain rows are made by threads; asynchronous ones by a task. Close it.
+    Plain rows are made by threads (those of `lane`); asynchronous ones by a task. Close it.
 
     Raises:
         NotIterable: the rows are neither.
@@ -44,7 +46,8 @@ def open_chunks(plan: Stream, context: Context | None = None) -> AsyncChunks[byt
     if isinstance(plan.rows, AsyncIterable):
         source = AsyncRowSource(plan.rows, context, plan.release)
     else:
-        source = PooledSource(Puller(rows_of(plan.rows), context, plan.release), Lane(_WORKERS))
+        puller = Puller(rows_of(plan.rows), context, plan.release)
+        source = PooledSource(puller, lane or Lane(_WORKERS))
     return AsyncChunks(adrive(pipeline, source), source, on_closed)
 
 
@@ -80,17 +83,30 @@ async def _send_all(
     state = scope.get(STATE)
     if state is not None:
         state.open = True
-    await send(_start(status, headers))
+    await _deliver(send, _start(status, headers))
     try:
         async for chunk in chunks:
-            await send(_body(chunk, more=True))
-    except Exception as error:
-        if state is None and not isinstance(error, OSError):
-            await _reset(scope)
+            await _deliver(send, _body(chunk, more=True))
+    except _ClientLeftError:
+        raise
+    except Exception:
+        if state is None:
+            await reset(scope)
         raise
     if state is not None:
         state.open = False
-    await send(_body(b"", more=False))
+    await _deliver(send, _body(b"", more=False))
+
+
+class _ClientLeftError(Exception):
+    """A message could not be sent. The source can raise OSError too, and that is a failure."""
+
+
+async def _deliver(send: Send, message: Message) -> None:
+    try:
+        await send(message)
+    except OSError as error:  # This is how servers say, from ASGI 2.4 on, that the client left.
+        raise _ClientLeftError from error
 
 
 async def _until_client_leaves(sending: Any, receive: Receive) -> None:
@@ -100,8 +116,8 @@ async def _until_client_leaves(sending: Any, receive: Receive) -> None:
         await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
-    except OSError:
-        pass  # This is how servers say, from ASGI 2.4 on, that the client has left.
+    except _ClientLeftError:
+        pass
     finally:
         for each in (task, leaving):
             each.cancel()
@@ -113,7 +129,8 @@ async def _client_left(receive: Receive) -> None:
         pass
 
 
-async def _reset(scope: Scope) -> None:
+async def reset(scope: Scope) -> None:
+    """Resets the connection of a request (HTTP/1), whose answer has failed."""
     client = scope.get("client")
     if client and scope.get("http_version", "1.1").startswith("1"):
         connection = socket_to(client[0], client[1])

@@ -18,7 +18,7 @@ from typing import Any
 
 from unspool.asgi.answer import respond
 from unspool.asgi.types import App, Message, Receive, Scope, Send
-from unspool.coalesce import CHUNK_BYTES, Coalescer
+from unspool.coalesce import Coalescer
 from unspool.drive import AsyncChunks, Chunks, adrive
 from unspool.errors import BrokenApp, shown
 from unspool.formats.text import TextEncoder
@@ -147,7 +147,7 @@ class _Request:
 
 
 def _new_pipeline() -> Pipeline[bytes]:
-    return Pipeline(TextEncoder(), Coalescer(b""), chunk_bytes=CHUNK_BYTES)
+    return Pipeline(TextEncoder(), Coalescer(b""))
 
 
 def _taken_over(iterable: Any, lane: Lane) -> AsyncChunks[bytes] | None:

@@ -76,6 +76,8 @@ class Csv:
         header: whether the first line has the column names, where they are known.
         formula_guard: puts a `'` before text that a spreadsheet would run as a formula.
             Numbers, typed or as text, are never touched.
+        end_mark: a last line `# 3 rows`, by which a reader knows that it has them all;
+            for servers that hide a failure.
 
     Raises:
         UsageError: a dialect that no reader could read back.
@@ -91,6 +93,7 @@ class Csv:
     bom: bool = False
     header: bool = True
     formula_guard: bool = False
+    end_mark: bool = False
 
     @property
     def media_type(self) -> str:
@@ -137,6 +140,7 @@ class CsvEncoder:
         if dialect.formula_guard:
             self._converts[str] = _guarded
         self._started = False
+        self._rows = 0
 
     def begin(self) -> bytes:
         """The byte order mark, if wanted."""
@@ -152,10 +156,15 @@ class CsvEncoder:
         if not self._started:
             data = self._header() + data
             self._started = True
+        self._rows += len(batch)
         return data
 
     def end(self) -> bytes:
-        """Nothing; or the header, if no row came."""
+        """The end mark, if wanted, after the header, if no row came."""
+        mark = f"# {self._rows} rows{self._dialect.line_end}" if self._dialect.end_mark else ""
+        return self._header_alone() + mark.encode()
+
+    def _header_alone(self) -> bytes:
         if self._started or not self._dialect.header:
             return b""
         if self._cells.columns is None:

@@ -37,6 +37,12 @@ _LOOKED_INTO = (
     chain,
 )
 
+_BOUND = (
+    ("sqlite3", "Connection"),
+    ("sqlite3", "Cursor"),
+    ("django.db.backends.base.base", "BaseDatabaseWrapper"),
+)
+
 # These lead to everything else in the process.
 _SHARED = (ModuleType, type, CodeType, FrameType)
 
@@ -46,15 +52,17 @@ _OBJECTS_MAX = 2000
 
 
 def is_thread_bound(*roots: object, deep: bool = False) -> bool:
-    """Whether a sqlite3 connection or cursor can be reached from `roots`.
+    """Whether something that must stay on its thread can be reached from `roots`.
 
-    The sqlite3 module refuses to use them on another thread than the one that made them.
-    Looks through generators, closures and containers; and, if `deep`, through any object.
+    Such are sqlite3's connections and cursors, and Django's database connections: they refuse
+    to be used on another thread than the one that made them. Looks through generators,
+    closures and containers; and, if `deep`, through any object.
     """
-    sqlite3 = sys.modules.get("sqlite3")
-    if sqlite3 is None:
+    bound = tuple(
+        getattr(sys.modules[module], name) for module, name in _BOUND if module in sys.modules
+    )
+    if not bound:
         return False
-    bound = (sqlite3.Connection, sqlite3.Cursor)
     layer: Iterable[object] = roots
     seen: set[int] = set()
     for _ in range(_DEPTH):

@@ -44,6 +44,7 @@ class PooledSource(Generic[T]):
         self._first: deque[T] = deque()
         self._making: deque[T] = deque()
         self._job: Future[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
         self._started = False
         self._bound = False
 
@@ -71,7 +72,8 @@ class PooledSource(Generic[T]):
         if self._job is None:
             self._making = deque()
             self._job = self._lane.submit(self._make, self._making, want)
-        job = asyncio.wrap_future(self._job)
+            self._waiting = None
+        job = self._waiting = self._waiting or _wrapped(self._job)
         done, _ = await asyncio.wait([job], timeout=timeout_s if self._started else None)
         self._started = True
         if not done:
@@ -106,6 +108,13 @@ class PooledSource(Generic[T]):
         else:
             self._job.add_done_callback(close)
         return asyncio.wrap_future(job)
+
+
+def _wrapped(job: Future[None]) -> asyncio.Future[None]:
+    """`job` for the loop; that nobody asks for its failure, after `aclose`, is fine."""
+    waiting = asyncio.wrap_future(job)
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return waiting
 
 
 def _pass_on(job: Future[None], closed: Future[None]) -> None:

@@ -113,7 +113,6 @@ class TemplateStream:
         return Pipeline(
             _Joined(),
             Coalescer("", self._chunk_chars, self._flush_after_s),
-            chunk_bytes=self._chunk_chars,
             batch_rows=_BATCH_PIECES,
         )
 

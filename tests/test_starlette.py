@@ -1,0 +1,161 @@
+import asyncio
+
+import pytest
+from asgi_cases import AsgiCases, expected
+from asgi_client import PlainRows, ask, get
+from fastapi import FastAPI
+from helpers import encode
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Route
+
+import unspool.asgi
+from unspool import Csv
+from unspool.asgi import guard
+from unspool.starlette import stream, stream_csv
+
+
+def new_app(endpoint, middleware=()):
+    routes = [Route("/", endpoint, methods=["GET", "HEAD"])]
+    return Starlette(routes=routes, middleware=list(middleware))
+
+
+class TestAsyncEndpoint(AsgiCases):
+    def app(self, rows, format="ndjson", *, before=lambda: None, **options):
+        async def endpoint(request):
+            before()
+            return stream(rows(), format, **options)
+
+        return new_app(endpoint)
+
+
+class TestPlainEndpoint(AsgiCases):
+    def app(self, rows, format="ndjson", *, before=lambda: None, **options):
+        def endpoint(request):
+            before()
+            return stream(rows(), format, **options)
+
+        return new_app(endpoint)
+
+
+class TestFastAPI(AsgiCases):
+    def app(self, rows, format="ndjson", *, before=lambda: None, **options):
+        app = FastAPI()
+
+        @app.api_route("/", methods=["GET", "HEAD"])
+        async def endpoint():
+            before()
+            return stream(rows(), format, **options)
+
+        return app
+
+
+class PassOn(BaseHTTPMiddleware):
+    async def dispatch(self, request, call_next):
+        return await call_next(request)
+
+
+class PassOnToo(PassOn):
+    pass
+
+
+class TestGuardedUnderTwoBaseHTTPMiddlewares(AsgiCases):
+    def app(self, rows, format="ndjson", *, before=lambda: None, **options):
+        async def endpoint(request):
+            before()
+            return stream(rows(), format, **options)
+
+        return guard(new_app(endpoint, [Middleware(PassOn), Middleware(PassOnToo)]))
+
+
+class TestPlainAsgi(AsgiCases):
+    def app(self, rows, format="ndjson", *, before=lambda: None, **options):
+        headers = list(options.pop("headers", {}).items())
+
+        async def app(scope, receive, send):
+            before()
+            await unspool.asgi.stream(rows(), format, headers=headers, **options)(
+                scope, receive, send
+            )
+
+        return app
+
+
+def test_csv_has_the_dialect_that_was_given():
+    async def endpoint(request):
+        return stream_csv([(1, "a")], Csv(delimiter=";"))
+
+    assert get(new_app(endpoint)).body == b"1;a\r\n"
+    answer = get(unspool.asgi.stream_csv([(1, "a")], Csv(delimiter=";")))
+    assert answer.body == b"1;a\r\n"
+
+
+def test_headers_can_be_changed_until_they_are_sent():
+    async def endpoint(request):
+        response = stream([(1,)])
+        response.headers["X-More"] = "1"
+        response.set_cookie("a", "b")
+        return response
+
+    names = [name for name, _ in get(new_app(endpoint)).headers]
+    assert names[-2:] == ["x-more", "set-cookie"]
+
+
+def background_app(rows, log):
+    async def endpoint(request):
+        task = BackgroundTask(lambda: log.append(list(rows.log)))
+        return stream(rows, "ndjson", background=task)
+
+    return new_app(endpoint)
+
+
+def test_the_background_task_runs_after_the_rows_are_closed():
+    log, rows = [], PlainRows(10)
+    answer = get(background_app(rows, log))
+    assert answer.ended
+    assert log == [["started", "closed"]]
+
+
+def test_the_background_task_of_a_failed_stream_does_not_run():
+    log, rows = [], PlainRows(fail_at=3)
+    assert isinstance(get(background_app(rows, log)).error, LookupError)
+    assert log == []
+
+
+def test_gzip_gets_all_chunks():
+    import gzip
+
+    async def endpoint(request):
+        return stream(PlainRows(1000), "ndjson")
+
+    app = new_app(endpoint, [Middleware(GZipMiddleware)])
+    answer = get(app, headers=[(b"accept-encoding", b"gzip")])
+    assert gzip.decompress(answer.body) == expected(1000)
+
+
+def test_a_thousand_streams_at_once_do_not_mix():
+    async def app(scope, receive, send):
+        name = scope["path"]
+        rows = ((name, n) for n in range(20))
+        await unspool.asgi.stream(rows, "ndjson")(scope, receive, send)
+
+    async def main():
+        return await asyncio.gather(*(ask(app, f"/{n}") for n in range(1000)))
+
+    for n, answer in enumerate(asyncio.run(main())):
+        assert answer.body == encode([(f"/{n}", row) for row in range(20)], "ndjson")
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_the_guard_lets_everything_else_pass(kind):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append((scope, receive, send))
+
+    scope = {"type": kind}
+    asyncio.run(guard(app)(scope, len, max))
+    assert seen == [({"type": kind}, len, max)]
