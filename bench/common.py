@@ -85,19 +85,23 @@ class Server:
 
 
 @contextmanager
-def server(kind: str, app: str) -> Iterator[Server]:
-    """A fresh server that answers; gone afterwards."""
+def server(kind: str, *app: str) -> Iterator[Server]:
+    """A fresh server (one of SERVERS, or a command line) that answers; gone afterwards."""
     port = free_port()
-    command = SERVERS[kind].format(at=f"127.0.0.1:{port}", host="127.0.0.1", port=port)
+    command = SERVERS.get(kind, kind).format(at=f"127.0.0.1:{port}", host="127.0.0.1", port=port)
     os.sched_setaffinity(0, CORES[:1])
-    process = subprocess.Popen([sys.executable, "-m", *command.split(), app], cwd=HERE)
+    process = subprocess.Popen([sys.executable, "-m", *command.split(), *app], cwd=HERE)
     os.sched_setaffinity(0, CORES[-1:])
     try:
         wait_until_open(port, process)
         yield Server(process.pid, port)
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def free_port() -> int:

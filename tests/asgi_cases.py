@@ -31,6 +31,9 @@ class AsgiCases:
         """An ASGI app that answers with `rows()`; its view calls `before` first."""
         raise NotImplementedError
 
+    def check_late_error(self, error):
+        assert isinstance(error, LookupError)
+
     @pytest.fixture(params=[PlainRows, AwaitedRows], ids=["plain", "awaited"])
     def new_rows(self, request):
         return request.param
@@ -77,7 +80,7 @@ class AsgiCases:
         rows = new_rows(fail_at=fail_at)
         answer = get(self.watched(rows))
         assert answer.status == 200
-        assert isinstance(answer.error, LookupError)
+        self.check_late_error(answer.error)
         assert not answer.ended
         assert answer.body == expected(fail_at)
         assert rows.log == ["started", "closed"]

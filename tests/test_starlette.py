@@ -13,8 +13,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 import unspool.asgi
-from unspool import Csv
-from unspool.asgi import guard
+from unspool import Csv, Stream, StreamError
+from unspool.asgi import Answer, guard
 from unspool.starlette import stream, stream_csv
 
 
@@ -70,18 +70,31 @@ class TestGuardedUnderTwoBaseHTTPMiddlewares(AsgiCases):
 
         return guard(new_app(endpoint, [Middleware(PassOn), Middleware(PassOnToo)]))
 
+    def check_late_error(self, error):
+        assert isinstance(error, StreamError)
+        assert isinstance(error.__cause__, LookupError)
+
 
 class TestPlainAsgi(AsgiCases):
     def app(self, rows, format="ndjson", *, before=lambda: None, **options):
-        headers = list(options.pop("headers", {}).items())
-
         async def app(scope, receive, send):
             before()
-            await unspool.asgi.stream(rows(), format, headers=headers, **options)(
-                scope, receive, send
-            )
+            await unspool.asgi.stream(rows(), format, **options)(scope, receive, send)
 
         return app
+
+    def test_status_and_headers_can_be_given(self):
+        answer = get(Answer(Stream([(1,)]), 203, [("X-More", "1")]))
+        assert answer.status == 203
+        assert answer.headers[-1] == ("x-more", "1")
+
+    def test_a_failure_before_the_first_row_is_a_real_status(self, new_rows):
+        """The server gives it: nothing was sent."""
+        rows = new_rows(fail_at=0)
+        answer = get(self.watched(rows))
+        assert isinstance(answer.error, LookupError)
+        assert (answer.status, answer.ended) == (None, False)
+        assert rows.hooks == [("on_error", "boom"), ("error", 0, 0)]
 
 
 def test_csv_has_the_dialect_that_was_given():

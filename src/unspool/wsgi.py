@@ -38,8 +38,8 @@ class Body:
     ) -> None:
         self.chunks = chunks
         self.close = close
+        self.length = length
         self._environ = environ
-        self._length = length
         self._sent = 0
         self._over = False
         warn_of(environ)
@@ -67,14 +67,14 @@ class Body:
         return chunk
 
     def _check_length(self, size: int) -> None:
-        if self._length is None:
+        if self.length is None:
             return
-        if self._sent + size > self._length or (not size and self._sent < self._length):
-            raise LengthMismatch(self._length, self._sent + size)
+        if self._sent + size > self.length or (not size and self._sent < self.length):
+            raise LengthMismatch(self.length, self._sent + size)
         self._sent += size
 
     def _break_off(self) -> None:
-        if ends_cleanly(self._environ) and self._length is None:
+        if ends_cleanly(self._environ) and self.length is None:
             connection = socket_of(self._environ)
             if connection is not None:
                 break_off(connection)
@@ -135,7 +135,7 @@ def open_chunks(
         watch.close()
         context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
 
-    return Chunks(drive(pipeline, source, idle=watch.check), source, on_closed)
+    return Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
 
 
 def limit(

@@ -73,6 +73,8 @@ async def respond(
             return
         await chunks.prime()
         await _until_client_leaves(_send_all(chunks, status, headers, scope, send), receive)
+        if STATE in scope:
+            scope[STATE].open = False  # Also if the client left: nobody can be misled.
     finally:
         await asyncio.shield(chunks.aclose())
 
@@ -89,9 +91,11 @@ async def _send_all(
             await _deliver(send, _body(chunk, more=True))
     except _ClientLeftError:
         raise
-    except Exception:
+    except Exception as error:
         if state is None:
             await reset(scope)
+        else:
+            state.error = error
         raise
     if state is not None:
         state.open = False

@@ -20,7 +20,7 @@ from unspool.asgi.answer import respond
 from unspool.asgi.types import App, Message, Receive, Scope, Send
 from unspool.coalesce import Coalescer
 from unspool.drive import AsyncChunks, Chunks, adrive
-from unspool.errors import BrokenApp, shown
+from unspool.errors import BrokenApp, UsageError, shown
 from unspool.formats.text import TextEncoder
 from unspool.observe import Outcome
 from unspool.pipeline import Pipeline
@@ -47,8 +47,13 @@ def from_wsgi(app: WsgiApp, *, threads: int = 8) -> App:
     Requests, answers and their failures pass through unchanged. When the client leaves,
     the answer's iterable is closed; it is iterated and closed in one context.
 
+    Raises:
+        UsageError: no threads.
+
         app = unspool.asgi.from_wsgi(flask_app)      # uvicorn module:app
     """
+    if threads < 1:
+        raise UsageError(f"threads must be at least 1; got {threads!r}.")
     workers = Workers(threads)
 
     async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,12 +80,15 @@ class _Started:
     status: int | None = None
     headers: list[tuple[str, str]] = field(default_factory=list)
     written: list[bytes] = field(default_factory=list)
+    sent: bool = False
 
     def __call__(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], None]:
         if self.status is not None and exc_info is None:
             raise BrokenApp("start_response() was called twice, the second time without exc_info.")
+        if self.sent and exc_info:
+            raise exc_info[1].with_traceback(exc_info[2])  # So says PEP 3333.
         try:
             self.status = int(status.split(" ", 1)[0])
         except (ValueError, AttributeError):
@@ -108,13 +116,27 @@ class _Request:
         """Runs the application and sends what it gives."""
         await self._body.read_small()
         environ = _environ(self._scope, self._body)
-        answer = await asyncio.wrap_future(self._lane.submit(self._call, environ))
+        job = self._lane.submit(self._call, environ)
+        calling = asyncio.wrap_future(job)
+        try:
+            answer = await asyncio.shield(calling)
+        except asyncio.CancelledError:
+            if not job.cancel():  # It runs already, or has run.
+                calling.add_done_callback(_close_unsent)
+            raise
         if isinstance(answer, AsyncChunks):
-            status, _ = self._start()
-            headers, receive = self._started.headers, self._body.receive
-            await respond(answer, status, headers, self._scope, receive, self._send)
+            await self._send_chunks(answer)
         else:
             await self._send_list(answer)
+
+    async def _send_chunks(self, chunks: AsyncChunks[bytes]) -> None:
+        try:
+            status, _ = self._start()
+        except BrokenApp:
+            await chunks.aclose()
+            raise
+        headers, receive = self._started.headers, self._body.receive
+        await respond(chunks, status, headers, self._scope, receive, self._send)
 
     def _call(self, environ: dict[str, Any]) -> Iterable[bytes] | AsyncChunks[bytes]:
         """The answer, its first piece made: all that must be on one thread, if something must."""
@@ -131,6 +153,7 @@ class _Request:
         await self._send({"type": "http.response.body", "body": b"" if head else data})
 
     def _start(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+        self._started.sent = True
         if self._started.status is None:
             raise BrokenApp("the application gave its body without calling start_response().")
         encode = [
@@ -146,6 +169,19 @@ class _Request:
         return AsyncChunks(adrive(_new_pipeline(), source), source, lambda outcome, error: None)
 
 
+def _close_unsent(calling: asyncio.Future[Any]) -> None:
+    """Closes an answer whose request was cancelled while it was made."""
+    if not calling.cancelled() and not calling.exception():
+        answer = calling.result()
+        if isinstance(answer, AsyncChunks):
+            _closing.add(task := asyncio.ensure_future(answer.aclose()))
+            task.add_done_callback(_closing.discard)
+
+
+# The loop itself does not keep tasks alive.
+_closing: set[asyncio.Future[None]] = set()
+
+
 def _new_pipeline() -> Pipeline[bytes]:
     return Pipeline(TextEncoder(), Coalescer(b""))
 
@@ -156,8 +192,10 @@ def _taken_over(iterable: Any, lane: Lane) -> AsyncChunks[bytes] | None:
     if not isinstance(chunks, Chunks) or not isinstance(chunks.source, RowSource):
         return None
     source, pipeline = chunks.source, chunks.pipeline
+    if pipeline is None or iterable.length is not None:
+        return None  # A declared length is checked by its body.
     detached = chunks.detach()
-    if detached is None or pipeline is None:
+    if detached is None:
         return None
     first, on_closed = detached
     pooled = PooledSource(source.puller, lane, source.beside)
@@ -183,11 +221,10 @@ class _Pieces(Iterator[bytes]):
         self._started = started
 
     def __next__(self) -> bytes:
-        piece = _checked(next(self._pieces))
         if self._started.written:
-            piece = b"".join([*map(_checked, self._started.written), piece])
-            self._started.written.clear()
-        return piece
+            written, self._started.written[:] = list(self._started.written), []
+            return b"".join(map(_checked, written))
+        return _checked(next(self._pieces))
 
     def close(self) -> None:
         close = getattr(self._iterable, "close", None)
@@ -216,36 +253,38 @@ class _RequestBody(io.RawIOBase):
         self._held = b""
         self._more = True
         self._left = False
+        self._over = asyncio.Event()
 
     async def read_small(self) -> None:
         """Reads the body, or the first part of it."""
         while self._more and len(self._held) < _SMALL_BODY_BYTES:
-            self._take(await self._receive())
+            await self._take()
 
     async def receive(self) -> Message:
-        """The next message, as the server's own `receive` gives it."""
+        """The next message after the body, which the application can still be reading."""
+        await self._over.wait()
         return {"type": "http.disconnect"} if self._left else await self._receive()
 
-    def _take(self, message: Message) -> None:
+    async def _take(self) -> None:
+        message = await self._receive()
         self._held += message.get("body", b"")
         self._left = message["type"] == "http.disconnect"
         self._more = message.get("more_body", False) and not self._left
+        if not self._more:
+            self._over.set()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if not self._held and self._more:
-            receiving = asyncio.run_coroutine_threadsafe(_message(self._receive), self._loop)
-            self._take(receiving.result())
+            asyncio.run_coroutine_threadsafe(self._take(), self._loop).result()
+        if not self._held and self._left:
+            raise ConnectionResetError("the client left before its request was complete.")
         size = min(len(buffer), len(self._held))
         buffer[:size] = self._held[:size]
         self._held = self._held[size:]
         return size
-
-
-async def _message(receive: Receive) -> Message:
-    return await receive()
 
 
 def _environ(scope: Scope, body: io.RawIOBase) -> dict[str, Any]:
@@ -259,7 +298,7 @@ def _environ(scope: Scope, body: io.RawIOBase) -> dict[str, Any]:
         "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
         "SERVER_SOFTWARE": "unspool",
-        "REQUEST_URI": scope.get("raw_path", path.encode()).decode("latin-1"),
+        "REQUEST_URI": (scope.get("raw_path") or path.encode()).decode("latin-1"),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.get("scheme", "http"),
         "wsgi.input": io.BufferedReader(body),
@@ -283,6 +322,8 @@ def _as_wsgi(path: str) -> str:
 
 
 def _add_header(environ: dict[str, Any], name: str, value: str) -> None:
+    if "_" in name:
+        return  # It would pass for the header with "-", which a proxy may vouch for.
     key = name.upper().replace("-", "_")
     if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
         key = "HTTP_" + key

@@ -15,6 +15,7 @@ class _State:
     """Whether an answer of ours has begun and is not complete."""
 
     open = False
+    error: BaseException | None = None
 
 
 def guard(app: App) -> App:
@@ -36,7 +37,9 @@ def guard(app: App) -> App:
         async def send_unless_broken(message: Message) -> None:
             last = message["type"] == "http.response.body" and not message.get("more_body")
             if last and state.open:
-                raise StreamError("the stream failed, and a middleware tried to end its answer.")
+                raise StreamError(
+                    "the stream failed, and a middleware tried to end its answer."
+                ) from state.error
             await send(message)
 
         await app(scope, receive, send_unless_broken)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import Context
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from unspool.errors import NotIterable, shown
 
@@ -52,7 +52,7 @@ class AsyncRowSource(Generic[T]):
     async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
         self._want = want
-        task = self._task = self._task or self._start()
+        task = self._task = self._task or self._start(self._run())
         self._wake_maker.set()
         if len(self._made) < want and not task.done():
             self._wake_reader.clear()
@@ -66,30 +66,36 @@ class AsyncRowSource(Generic[T]):
 
     async def aclose(self, then: Callable[[], None] = lambda: None) -> None:
         """Stops the iteration where it waits, closes the rows, and calls `then`."""
-        task = self._task = self._task or self._start()
-        task.cancel()
+        if self._task is None:
+            task = self._task = self._start(self._close_rows())
+        else:
+            task = self._task
+            task.cancel()
         try:
             await asyncio.wait([task])
         finally:
             then()
 
-    def _start(self) -> asyncio.Task[None]:
+    def _start(self, steps: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(
-            self._run(), name="unspool-source", context=self._context
+            steps, name="unspool-source", context=self._context
         )
 
     async def _run(self) -> None:
         try:
             await self._make_rows()
         finally:
-            close = getattr(self._rows, "aclose", None)
-            try:
-                if close is not None:
-                    await close()
-            finally:
-                self._wake_reader.set()
-                if self._release is not None:
-                    self._release()
+            await self._close_rows()
+
+    async def _close_rows(self) -> None:
+        close = getattr(self._rows, "aclose", None)
+        try:
+            if close is not None:
+                await close()
+        finally:
+            self._wake_reader.set()
+            if self._release is not None:
+                self._release()
 
     async def _make_rows(self) -> None:
         share_ends = monotonic() + _LOOP_SHARE_S

@@ -55,12 +55,14 @@ class PooledSource(Generic[T]):
         except BaseException:
             self._puller.close_rows()
             raise
-        self._started = True
         self.bind()
 
     def bind(self) -> None:
-        """Keeps this thread, a worker's, if the rows or what is beside them need it."""
-        self._bound = True
+        """Keeps this thread, a worker's, if the rows or what is beside them need it.
+
+        Called once the first row is made.
+        """
+        self._started = self._bound = True
         if is_thread_bound(self._puller.rows, *self._beside(), deep=self._deep):
             self._lane.keep()
 
@@ -90,6 +92,7 @@ class PooledSource(Generic[T]):
 
     async def aclose(self, then: Callable[[], None]) -> None:
         """Closes the rows on one of their threads, and calls `then` there."""
+        self._puller.stop()
         closing = self._closing(then)
         await asyncio.wait([closing], timeout=_CLOSE_WAIT_S)
         if closing.done():

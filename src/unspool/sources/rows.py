@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context, ContextVar
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -150,6 +150,8 @@ class Puller(Generic[T]):
         self._release = release
         self._closed = False
         self._pace = 1
+        self._stopped = False
+        self._go = bytearray()
         self._error: BaseException | None = None
         self.ended = False
 
@@ -166,7 +168,7 @@ class Puller(Generic[T]):
             return None
         started = monotonic()
         try:
-            self.context.run(batch.extend, islice(self.with_end, want))
+            self.context.run(batch.extend, self.some(want))
         except BaseException as error:
             self._error = error
             if not batch:
@@ -177,6 +179,18 @@ class Puller(Generic[T]):
             self.ended = True
             self.close_rows()
         return None if self.ended and not batch else batch
+
+    def some(self, want: int) -> Iterator[T]:
+        """The next `want` rows, and the end mark; fewer if `stop` is called meanwhile."""
+        self._go = bytearray(b"\1" * want)
+        if self._stopped:
+            self._go.clear()
+        return compress(islice(self.with_end, want), self._go)
+
+    def stop(self) -> None:
+        """Ends a `fill` on another thread at its next row, which is lost."""
+        self._stopped = True
+        self._go.clear()
 
     def moved(self, beside: Callable[[], Iterable[object]], want: int) -> Puller[T] | _Elsewhere[T]:
         """The same rows, pulled by another thread from now on."""
@@ -258,6 +272,7 @@ class _Elsewhere(Generic[T]):
         with self._lock:
             self._last_words = last_words
             self._closing = True
+            self._puller.stop()
             self._lock.notify()
 
     def _call(self, then: Callable[[], None]) -> None:
@@ -292,7 +307,7 @@ class _Elsewhere(Generic[T]):
 
     def _make_batch(self) -> bool:
         """Fills `_making`; False if there is nobody left to fill it for."""
-        self._puller.context.run(self._making.extend, islice(self._puller.with_end, self._want))
+        self._puller.context.run(self._making.extend, self._puller.some(self._want))
         return not self._closing
 
     def _hand_over(self) -> bool:

@@ -80,6 +80,8 @@ class Lane:
         future: Future[T] = Future()
 
         def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # Nobody waits for it any more.
             try:
                 result = function(*args)
             except BaseException as error:
