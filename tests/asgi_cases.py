@@ -152,7 +152,7 @@ class AsgiCases:
     def test_a_head_request_runs_nothing_of_the_rows(self, new_rows):
         rows = new_rows()
         answer = get(self.watched(rows), method="HEAD")
-        assert (answer.status, answer.ended, answer.body) == (200, True, b"")
+        assert (answer.status, answer.ended, answer.body, answer.error) == (200, True, b"", None)
         assert ("content-type", "application/x-ndjson") in [
             (name.lower(), value) for name, value in answer.headers
         ]

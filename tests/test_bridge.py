@@ -934,6 +934,7 @@ def test_on_uvicorn(app, send):
         try:
             return response.status, response.read()
         finally:
+            response.close()
             connection.close()
 
     from werkzeug.test import EnvironBuilder

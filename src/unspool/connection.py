@@ -78,10 +78,17 @@ def socket_of(environ: Mapping[str, Any]) -> socket.socket | None:
 
 def socket_to(host: str, port: int) -> socket.socket | None:
     """A duplicate of the one TCP socket of this process that is connected to that address."""
-    found = [sock for sock in _own_sockets() if _peer(sock) == (host, port)]
-    for sock in found[1:]:
+    found: list[socket.socket] = []
+    for sock in _own_sockets():
+        if _peer(sock) == (host, port):
+            found.append(sock)
+        else:
+            sock.close()
+    if len(found) == 1:
+        return found[0]
+    for sock in found:
         sock.close()
-    return found[0] if len(found) == 1 else None
+    return None
 
 
 def _own_sockets() -> Iterator[socket.socket]:

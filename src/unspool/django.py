@@ -87,6 +87,8 @@ class _AsyncStreamResponse(StreamResponse):
                 yield chunk
         except Exception:
             await asgi.reset(self._request.scope)
+            await self._aclose()
+            await sync_to_async(self.close)()  # Django does not, after a failure.
             raise
         finally:
             await asyncio.shield(self._aclose())
