@@ -1,13 +1,15 @@
 import asyncio
 import gzip
-import sqlite3
+import socket
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from wsgiref.util import setup_testing_defaults
 
 import django
 import pytest
-from asgi_cases import HEADERS, AsgiCases, expected
+from asgi_cases import AsgiCases, expected
 from asgi_client import AwaitedRows, PlainRows, ask, get
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -82,5 +84,404 @@ def sync_only(get_response):
 
 
 class TestUnderMiddlewares(DjangoCases):
-    middleware = (GZIP, CONDITIONAL, f"{__name__}.sync_only", "django.middleware.common.CommonMiddleware")
+    middleware = (
+        GZIP,
+        CONDITIONAL,
+        f"{__name__}.sync_only",
+        "django.middleware.common.CommonMiddleware",
+    )
     more_headers = (("vary", "Accept-Encoding"),)
+
+
+def call(app, method="GET", **environ):
+    """The status, headers and iterable that a WSGI server gets."""
+    setup_testing_defaults(environ)
+    started = []
+    iterable = app(
+        environ | {"REQUEST_METHOD": method},
+        lambda status, headers: started.append((status, headers)),
+    )
+    return *started[0], iterable
+
+
+def wsgi_app(rows, format="ndjson", middleware=(), **options):
+    def view(request):
+        return stream(request, rows, format, **options)
+
+    return new_app(view, middleware, WSGIHandler)
+
+
+def watched(rows, **options):
+    return wsgi_app(rows, **rows.options(), **options)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5000])
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+def test_wsgi_gives_the_whole_answer(format, count):
+    rows = PlainRows(count)
+    columns = ["n", "text"] if format == "csv" else None
+    status, _, iterable = call(watched(rows, format=format, columns=columns))
+    body = b"".join(iterable)
+    iterable.close()
+    assert status == "200 OK"
+    assert body == encode([(n, f"text {n}") for n in range(count)], format, columns)
+    assert rows.log == ["started", "closed"]
+    assert rows.hooks == [("complete", count, len(body))]
+
+
+def test_wsgi_gives_the_headers_of_the_stream():
+    _, headers, iterable = call(wsgi_app([(1,)], filename="a.ndjson", headers={"X-More": "1"}))
+    iterable.close()
+    assert headers == [
+        ("Content-Type", "application/x-ndjson"),
+        ("Cache-Control", "no-store"),
+        ("X-Accel-Buffering", "no"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Disposition", 'attachment; filename="a.ndjson"'),
+        ("X-More", "1"),
+    ]
+
+
+def test_wsgi_gives_a_failure_before_the_first_row_a_real_status():
+    rows = PlainRows(fail_at=0)
+    status, _, iterable = call(watched(rows))
+    assert status == "500 Internal Server Error"
+    iterable.close()
+    assert rows.log == ["started", "closed"]
+    assert rows.hooks == [("on_error", "boom"), ("error", 0, 0)]
+
+
+@pytest.mark.parametrize("middleware", [(), (GZIP, CONDITIONAL)])
+@pytest.mark.parametrize("fail_at", [1, 2, 1000])
+def test_wsgi_raises_a_later_failure_to_the_server(fail_at, middleware):
+    rows = PlainRows(fail_at=fail_at)
+    _, _, iterable = call(watched(rows, middleware=middleware), HTTP_ACCEPT_ENCODING="gzip")
+    chunks = []
+    with pytest.raises(LookupError, match="boom"):
+        for chunk in iterable:
+            chunks.append(chunk)
+    iterable.close()
+    assert (
+        zlib.decompressobj(31).decompress(b"".join(chunks)) if middleware else b"".join(chunks)
+    ) == (b"" if middleware else expected(fail_at))
+    assert rows.log == ["started", "closed"]
+    assert rows.hooks[0] == ("on_error", "boom")
+    assert len(rows.hooks) == 2
+
+
+def test_wsgi_resets_the_connection_where_the_server_would_end_cleanly():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    more = {"SERVER_PROTOCOL": "HTTP/1.0", "gunicorn.socket": server}
+    _, _, iterable = call(wsgi_app(PlainRows(fail_at=1)), **more)
+    with pytest.raises(LookupError):
+        list(iterable)
+    iterable.close()
+    with client, server, pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 3])
+def test_wsgi_closes_the_rows_once_when_the_client_leaves(chunks):
+    rows = PlainRows(gap_s=0.01)
+    _, _, iterable = call(watched(rows, chunk_bytes=1))
+    started = iter(iterable)
+    for _ in range(chunks):
+        next(started)
+    left_at = time.monotonic()
+    iterable.close()
+    iterable.close()
+    assert rows.closed_at - left_at < 0.5
+    assert rows.log == ["started", "closed"]
+    assert rows.hooks[0] == "on_disconnect"
+    assert [told[0] for told in rows.hooks[1:]] == ["disconnect"]
+
+
+def test_wsgi_runs_nothing_of_the_rows_for_head():
+    rows = PlainRows()
+    status, headers, iterable = call(watched(rows), "HEAD")
+    assert (status, list(iterable)) == ("200 OK", [])
+    iterable.close()
+    assert headers[0] == ("Content-Type", "application/x-ndjson")
+    assert rows.log == ["closed"]
+    assert rows.hooks == ["on_disconnect", ("disconnect", 0, 0)]
+
+
+def test_wsgi_sends_the_rows_before_a_stuck_one():
+    made = []
+
+    def rows():
+        for n in range(3):
+            made.append(time.monotonic())
+            yield (n,)
+            time.sleep(0.3)
+
+    sent = []
+    _, _, iterable = call(wsgi_app(rows()))
+    for _ in iterable:
+        sent.append(time.monotonic())
+    iterable.close()
+    assert max(at - since for at, since in zip(sent, made)) < 0.1
+
+
+def test_wsgi_refuses_async_rows():
+    async def rows():
+        yield 1
+
+    def view(request):
+        with pytest.raises(NotIterable, match="asynchronous"):
+            stream(request, rows())
+        return HttpResponse("refused")
+
+    _, _, iterable = call(new_app(view, handler=WSGIHandler))
+    assert b"".join(iterable) == b"refused"
+    iterable.close()
+
+
+def query_rows(threads):
+    """Rows from a database, with another query for each."""
+    with connection.cursor() as numbers, connection.cursor() as texts:
+        numbers.execute("select n from t order by n")
+        for (n,) in numbers:
+            threads.add(threading.get_ident())
+            texts.execute("select %s", [f"text {n}"])
+            yield (n, *texts.fetchone())
+
+
+def fill_table():
+    with connection.cursor() as cursor:
+        cursor.execute("create table t (n)")
+        cursor.executemany("insert into t values (%s)", [(n,) for n in range(2000)])
+
+
+def test_wsgi_rows_stay_with_the_database_connection_of_the_request():
+    threads = set()
+
+    def view(request):
+        fill_table()
+        return stream(request, query_rows(threads), "ndjson")
+
+    _, _, iterable = call(new_app(view, handler=WSGIHandler))
+    assert b"".join(iterable) == expected(2000)
+    iterable.close()
+    connections.close_all()
+    assert threads == {threading.get_ident()}
+
+
+def test_wsgi_closes_the_connections_that_rows_open_on_a_thread_of_their_own(monkeypatch):
+    log = []
+
+    def rows():
+        yield (0,)
+        with connection.cursor() as cursor:
+            cursor.execute("select 1")
+            log.append(("opened", threading.get_ident()))
+            yield cursor.fetchone()
+
+    def close_all():
+        log.append(("closed", threading.get_ident()))
+
+    monkeypatch.setattr(connections, "close_all", close_all)
+
+    def serve():
+        log.append(threading.get_ident())
+        _, _, iterable = call(wsgi_app(rows(), release=lambda: log.append("released")))
+        assert b"".join(iterable) == b"[0]\n[1]\n"
+        iterable.close()
+
+    with ThreadPoolExecutor(1) as server:  # A thread that has no connection yet.
+        server.submit(serve).result()
+    served_by, (_, thread), *after = log
+    assert thread != served_by
+    assert after == ["released", ("closed", thread)]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_asgi_rows_use_the_thread_and_connections_of_sync_views(is_async):
+    threads, views = set(), set()
+
+    def prepare():
+        views.add(threading.get_ident())
+        fill_table()
+
+    def view(request):
+        prepare()
+        return stream(request, query_rows(threads), "ndjson")
+
+    async def aview(request):
+        await sync_to_async(prepare)()
+        return stream(request, query_rows(threads), "ndjson")
+
+    answer = get(new_app(aview if is_async else view))
+    assert answer.error is None
+    assert answer.body == expected(2000)
+    assert threads == views
+
+
+@pytest.mark.parametrize("middleware", [(), (f"{__name__}.sync_only",)])
+def test_asgi_async_rows_can_call_sync_code(middleware):
+    async def rows():
+        await sync_to_async(fill_table)()
+        for row in await sync_to_async(lambda: list(query_rows(set())))():
+            yield row
+        assert await sync_to_async(lambda: len(list(query_rows(set()))))() == 2000
+
+    async def view(request):
+        return stream(request, rows(), "ndjson")
+
+    answer = get(new_app(view, middleware))
+    assert answer.error is None
+    assert answer.body == expected(2000)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("handler", [ASGIHandler, WSGIHandler])
+def test_rows_speak_the_language_of_their_view(is_async, handler):
+    def rows():
+        for _ in range(2000):
+            yield (translation.get_language(),)
+
+    async def arows():
+        for row in rows():
+            yield row
+
+    def view(request):
+        translation.activate("de")
+        source = arows() if is_async and handler is ASGIHandler else rows()
+        return stream(request, source, "ndjson")
+
+    async def aview(request):
+        return view(request)
+
+    app = new_app(aview if is_async and handler is ASGIHandler else view, handler=handler)
+    if handler is ASGIHandler:
+        body = get(app).body
+    else:
+        _, _, iterable = call(app)
+        body = b"".join(iterable)
+        iterable.close()
+    translation.deactivate()
+    assert body == b'["de"]\n' * 2000
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, WSGIHandler])
+@pytest.mark.parametrize("decorated", [False, True])
+def test_gzip_gets_all_chunks(handler, decorated):
+    def view(request):
+        return stream(request, PlainRows(3000), "ndjson")
+
+    view = gzip_page(view) if decorated else view
+    app = new_app(view, () if decorated else (GZIP, CONDITIONAL), handler)
+    if handler is ASGIHandler:
+        body = get(app, headers=[(b"accept-encoding", b"gzip")]).body
+    else:
+        _, _, iterable = call(app, HTTP_ACCEPT_ENCODING="gzip")
+        body = b"".join(iterable)
+        iterable.close()
+    assert gzip.decompress(body) == expected(3000)
+
+
+@pytest.mark.parametrize("new_rows", [PlainRows, AwaitedRows])
+def test_asgi_closes_a_stream_that_a_middleware_replaced(new_rows):
+    rows = new_rows()
+
+    async def view(request):
+        return stream(request, rows, headers={"ETag": '"1"'}, **rows.options())
+
+    async def main():
+        answer = await ask(new_app(view, [CONDITIONAL]), headers=[(b"if-none-match", b'"1"')])
+        await rows.closed_after(time.monotonic())
+        return answer
+
+    answer = asyncio.run(main())
+    assert (answer.status, answer.ended) == (304, True)
+    assert rows.log == ["started", "closed"]
+    assert [told[0] for told in rows.hooks[1:]] == ["disconnect"]
+
+
+def test_wsgi_closes_a_stream_that_a_middleware_replaced():
+    rows = PlainRows()
+    status, _, iterable = call(
+        watched(rows, middleware=[CONDITIONAL], headers={"ETag": '"1"'}), HTTP_IF_NONE_MATCH='"1"'
+    )
+    iterable.close()
+    assert status == "304 Not Modified"
+    assert rows.log == ["started", "closed"]
+    assert [told[0] for told in rows.hooks[1:]] == ["disconnect"]
+
+
+@pytest.mark.parametrize("new_rows", [PlainRows, AwaitedRows])
+@pytest.mark.parametrize("rendered", [False, True])
+def test_closing_a_response_that_was_never_sent_closes_the_rows(new_rows, rendered):
+    rows = new_rows()
+
+    class Asked:
+        method, scope = "GET", {}
+
+    async def main():
+        response = stream(Asked, rows, **rows.options())
+        if rendered:
+            await response.render()
+        await sync_to_async(response.close)()
+        await sync_to_async(response.close)()
+
+    asyncio.run(main())
+    assert rows.log == (["started", "closed"] if rendered else ["closed"])
+    assert [told[0] for told in rows.hooks[1:]] == ["disconnect"]
+
+
+class ErrorPage:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
+
+    def process_exception(self, request, error):
+        return HttpResponse(f"Sorry: {error}", status=503)
+
+    def process_template_response(self, request, response):
+        response.context_data["title"] = "Title"
+        return response
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, WSGIHandler])
+def test_middlewares_can_answer_an_early_failure(handler):
+    def view(request):
+        return stream(request, PlainRows(fail_at=0))
+
+    app = new_app(view, [f"{__name__}.ErrorPage"], handler)
+    if handler is ASGIHandler:
+        answer = get(app)
+        assert (answer.status, answer.body) == (503, b"Sorry: boom")
+    else:
+        status, _, iterable = call(app)
+        assert (status, b"".join(iterable)) == ("503 Service Unavailable", b"Sorry: boom")
+        iterable.close()
+
+
+def test_middlewares_for_templates_do_no_harm():
+    def view(request):
+        return stream(request, PlainRows(3), "ndjson")
+
+    assert get(new_app(view, [f"{__name__}.ErrorPage"])).body == expected(3)
+
+
+def test_the_test_clients_of_django_get_the_whole_answer():
+    def view(request):
+        return stream_csv(request, [(1, "a")], Csv(delimiter=";"))
+
+    async def aview(request):
+        return view(request)
+
+    async def main():
+        response = await AsyncClient().get("/")
+        return b"".join([chunk async for chunk in response.streaming_content])
+
+    route(view)
+    assert b"".join(Client().get("/").streaming_content) == b"1;a\r\n"
+    assert asyncio.run(main()) == b"1;a\r\n"
+    route(aview)
+    assert asyncio.run(main()) == b"1;a\r\n"
+    assert b"".join(Client().get("/").streaming_content) == b"1;a\r\n"

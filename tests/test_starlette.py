@@ -1,4 +1,6 @@
 import asyncio
+import gzip
+import socket
 
 import pytest
 from asgi_cases import AsgiCases, expected
@@ -139,8 +141,6 @@ def test_the_background_task_of_a_failed_stream_does_not_run():
 
 
 def test_gzip_gets_all_chunks():
-    import gzip
-
     async def endpoint(request):
         return stream(PlainRows(1000), "ndjson")
 
@@ -172,3 +172,34 @@ def test_the_guard_lets_everything_else_pass(kind):
     scope = {"type": kind}
     asyncio.run(guard(app)(scope, len, max))
     assert seen == [({"type": kind}, len, max)]
+
+
+@pytest.mark.parametrize("port_type", [int, str])
+def test_a_failure_resets_the_connection_of_its_client(port_type):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    host, port = client.getsockname()
+
+    async def app(scope, receive, send):
+        scope["client"] = (host, port_type(port))
+        await unspool.asgi.stream(PlainRows(fail_at=1))(scope, receive, send)
+
+    assert isinstance(get(app).error, LookupError)
+    with client, server, pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
+def test_a_client_that_left_is_no_failure_if_sending_says_so():
+    rows = PlainRows()
+
+    async def app(scope, receive, send):
+        async def broken_send(message):
+            await send(message)
+            if message.get("body"):
+                raise ConnectionResetError
+
+        await unspool.asgi.stream(rows, **rows.options())(scope, receive, broken_send)
+
+    assert get(app).error is None
+    assert [told[0] for told in rows.hooks[1:]] == ["disconnect"]

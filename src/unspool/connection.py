@@ -92,12 +92,19 @@ def socket_to(host: str, port: int) -> socket.socket | None:
 
 
 def _own_sockets() -> Iterator[socket.socket]:
+    """Duplicates of the connected sockets of this process, each once."""
     own = Path("/proc/self/fd")
+    # All are listed before one is duplicated: a duplicate may take the number that the listing
+    # itself had. The name has the socket's inode, which its other duplicates share.
+    numbers: dict[str, int] = {}
     for path in own.iterdir() if own.is_dir() else ():
+        with suppress(OSError):
+            numbers.setdefault(str(path.readlink()), int(path.name))
+    for name, number in numbers.items():
         sock = None
         with suppress(OSError):
-            if str(path.readlink()).startswith("socket:"):
-                sock = socket.socket(fileno=os.dup(int(path.name)))
+            if name.startswith("socket:"):
+                sock = socket.socket(fileno=os.dup(number))
         if sock is None:
             continue
         if _peer(sock) is None:

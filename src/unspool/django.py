@@ -6,12 +6,11 @@ import asyncio
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import AsyncToSync, async_to_sync, sync_to_async
 from django.db import connections  # type: ignore[import-untyped]
 from django.http import HttpRequest, StreamingHttpResponse  # type: ignore[import-untyped]
 
@@ -50,26 +49,21 @@ class _AsyncStreamResponse(StreamResponse):
     def __init__(
         self, plan: Stream, request: HttpRequest, status: int, headers: Mapping[str, str] | None
     ) -> None:
-        super().__init__(self._content(), plan, status, headers)
+        self._content = _Content(plan)
+        super().__init__(self._content, plan, status, headers)
         self.context_data: dict[str, Any] = {}
-        self._plan = plan
         self._request = request
-        self._thread = _RequestThread()
-        self._chunks: AsyncChunks[bytes] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._after_render: list[Callable[[Any], Any]] = []
-        self._over = False
-        self._resource_closers.append(self._close)
 
     async def render(self) -> Any:
         """Makes the first chunk; gives the response, as the callbacks left it."""
         try:
             if self._request.method == "HEAD":
-                await self._aclose()
+                await self._content.aclose()
             else:
-                await (await self._open()).prime()
+                await (await self._content.open()).prime()
         except BaseException:
-            await asyncio.shield(self._aclose())
+            await asyncio.shield(self._content.aclose())
             raise
         response: Any = self
         for callback in self._after_render:
@@ -83,52 +77,73 @@ class _AsyncStreamResponse(StreamResponse):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The chunks, as the middlewares changed them. Whoever iterates them must close this."""
         try:
+            self._content.sync_code_runs_here()
             async for chunk in self.streaming_content:
                 yield chunk
         except Exception:
             await asgi.reset(self._request.scope)
-            await self._aclose()
+            await self._content.aclose()
             await sync_to_async(self.close)()  # Django does not, after a failure.
             raise
         finally:
-            await asyncio.shield(self._aclose())
+            await asyncio.shield(self._content.aclose())
 
-    async def _content(self) -> AsyncIterator[bytes]:
-        async for chunk in await self._open():
-            yield chunk
 
-    async def _open(self) -> AsyncChunks[bytes]:
+class _Content:
+    """The chunks of a response, opened on the loop.
+
+    Does not know its response, so that it goes when that goes: a middleware may have put
+    another one in its place (304).
+    """
+
+    def __init__(self, plan: Stream) -> None:
+        self._plan = plan
+        self._thread = _RequestThread()
+        self._context: Context | None = None
+        self._chunks: AsyncChunks[bytes] | None = None
+        self._over = False
+
+    async def open(self) -> AsyncChunks[bytes]:
+        """The chunks."""
         if self._chunks is None:
-            self._loop = asyncio.get_running_loop()
             is_async = isinstance(self._plan.rows, AsyncIterable)
-            # Copied on the thread where the rows will run: Django's settings of the request
-            # (language, time zone) are only visible on the thread that they were moved to.
-            context = copy_context() if is_async else await sync_to_async(copy_context)()
-            self._chunks = asgi.open_chunks(self._plan, context, self._thread)
+            # Copied on the thread where the rows will run: what Django keeps for the request
+            # (language, time zone) is only visible on the thread that it was moved to.
+            self._context = copy_context() if is_async else await sync_to_async(copy_context)()
+            self._chunks = asgi.open_chunks(self._plan, self._context, self._thread)
         return self._chunks
 
-    async def _aclose(self) -> None:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in await self.open():
+            yield chunk
+
+    def sync_code_runs_here(self) -> None:
+        """Lets asynchronous rows call sync code where their caller does.
+
+        The view may have been called by a sync middleware, which was in charge of that and is
+        not any more.
+        """
+        if self._context is not None and isinstance(self._plan.rows, AsyncIterable):
+            executors = AsyncToSync.executors
+            now = getattr(executors, "current", None)
+            self._context.run(setattr, executors, "current", now)
+
+    async def aclose(self) -> None:
+        """Closes the rows, once."""
         self._over = True
-        await (await self._open()).aclose()
+        await (await self.open()).aclose()
         await self._thread.idle()  # Django ends the thread after the request.
 
-    def _close(self) -> None:
-        """Called by `close`: for a response that was never sent."""
+    def close(self) -> None:
+        """The same for `HttpResponse.close`, which need not come from the loop."""
         if self._over:
             return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            async_to_sync(self._aclose)()
+            async_to_sync(self.aclose)()
         else:
-            _keep(loop.create_task(self._aclose()))
-
-    def __del__(self) -> None:
-        # A middleware has put another response in the place of this one (304).
-        if self._chunks is not None and self._loop is not None and not self._over:
-            closing = self._chunks.aclose
-            with suppress(RuntimeError):  # The loop is closed.
-                self._loop.call_soon_threadsafe(lambda: _keep(asyncio.ensure_future(closing())))
+            _keep(loop.create_task(self.aclose()))
 
 
 _kept: set[asyncio.Future[None]] = set()

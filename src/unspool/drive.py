@@ -178,6 +178,11 @@ class AsyncChunks(Generic[AnyStr]):
         self.first: list[AnyStr] = []
         self._once = threading.Lock()
 
+    @property
+    def over(self) -> bool:
+        """Whether the source has been told to close."""
+        return self._once.locked()
+
     async def prime(self) -> None:
         """Makes the first chunk now, if there is none, so that an early failure is raised here."""
         if self.first:
@@ -194,6 +199,8 @@ class AsyncChunks(Generic[AnyStr]):
         return self.first.pop(0) if self.first else await self._step()
 
     async def _step(self) -> AnyStr:
+        if self.over:  # `adrive` would ask the source for more.
+            raise StopAsyncIteration
         try:
             return await anext(self._steps)
         except StopAsyncIteration:

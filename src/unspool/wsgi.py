@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
 from time import monotonic, sleep
 from typing import Any
+from weakref import WeakSet
 
 from unspool.connection import Watch, break_off, ends_cleanly, socket_of, warn_of
 from unspool.drive import Chunks, drive
-from unspool.errors import LengthMismatch, UsageError, UsedTwice
+from unspool.errors import BrokenApp, LengthMismatch, UsageError, UsedTwice
 from unspool.formats.csv import Csv
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
@@ -169,26 +170,20 @@ def limit(
     sending = _Sending(bytes_per_s_min, grace_s)
 
     def limited(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        started: list[tuple[Any, ...]] = []
-        written: list[bytes] = []
-
-        def note(*status_and_headers: Any) -> Callable[[bytes], None]:
-            started[:] = [status_and_headers]
-            return written.append
-
-        body = app(environ, note)
+        start = _Start(start_response)
+        body = app(environ, start)
         if isinstance(body, (list, tuple)):
-            start_response(*started[0])
-            return [*written, *body]
-        if streams_max is not None and len(sending.bodies) >= streams_max:
-            _close(body)
+            start.go()
+            return [*start.written, *body]
+        limited_body = _LimitedBody(body, start, sending, environ)
+        if not sending.add(limited_body, streams_max):
+            limited_body.close()
             start_response(
                 "503 Service Unavailable",
                 [("Content-Type", "text/plain"), ("Retry-After", str(retry_after_s))],
             )
             return [b"Too many downloads are being sent. Try again in a few seconds.\n"]
-        limited_body = _LimitedBody(body, written, sending, environ)
-        limited_body.start(started, start_response)
+        limited_body.start()
         return limited_body
 
     return limited
@@ -200,54 +195,91 @@ def _close(body: object) -> None:
         close()
 
 
+class _Start:
+    """The app's `start_response`, held back until it is known whether its answer is refused."""
+
+    def __init__(self, start_response: Callable[..., Any]) -> None:
+        self._start_response = start_response
+        self._gone = False
+        self.said: list[tuple[Any, ...]] = []
+        self.written: list[bytes] = []
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        said = (status, headers, exc_info) if exc_info else (status, headers)
+        if self._gone:
+            self._start_response(*said)  # To say no, by raising, is the server's part.
+        self.said.append(said)
+        return self.written.append
+
+    def go(self) -> None:
+        if not self.said:
+            raise BrokenApp("the application gave its body without calling start_response().")
+        self._gone = True
+        for said in self.said:
+            self._start_response(*said)
+
+
 class _Sending:
     """The streams being sent now, and the thread that looks for slow clients."""
 
     def __init__(self, bytes_per_s_min: float, grace_s: float) -> None:
-        self.bodies: set[_LimitedBody] = set()
+        # Weak: Werkzeug's server does not close an answer whose connection was reset.
+        self._bodies: WeakSet[_LimitedBody] = WeakSet()
         self._bytes_per_s_min = bytes_per_s_min
         self._grace_s = grace_s
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # `remove` can be called by the garbage collector.
         self._looking = False
 
-    def add(self, body: _LimitedBody) -> None:
+    def add(self, body: _LimitedBody, streams_max: int | None) -> bool:
+        """Counts `body`, unless there are so many already."""
         with self._lock:
-            self.bodies.add(body)
+            if streams_max is not None and len(self._bodies) >= streams_max:
+                return False
+            self._bodies.add(body)
             if self._bytes_per_s_min and not self._looking:
                 self._looking = True
                 threading.Thread(target=self._look, name="unspool-limit", daemon=True).start()
+            return True
+
+    def remove(self, body: _LimitedBody) -> None:
+        with self._lock:
+            self._bodies.discard(body)
 
     def _look(self) -> None:
-        while True:
+        sleep(self._grace_s / 4)
+        while self._cut_slow():
             sleep(self._grace_s / 4)
-            with self._lock:
-                if not self.bodies:
-                    self._looking = False
-                    return
-                bodies = list(self.bodies)
-            for body in bodies:
-                body.cut_if_slower(self._bytes_per_s_min, self._grace_s)
+
+    def _cut_slow(self) -> bool:
+        with self._lock:
+            bodies = list(self._bodies)
+            self._looking = bool(bodies)
+        for body in bodies:
+            body.cut_if_slower(self._bytes_per_s_min, self._grace_s)
+        return bool(bodies)
 
 
 class _LimitedBody:
     """An answer's body that knows how long the server has been sending its last chunk."""
 
     def __init__(
-        self, body: Iterable[bytes], written: list[bytes], sending: _Sending, environ: Environ
+        self, body: Iterable[bytes], start: _Start, sending: _Sending, environ: Environ
     ) -> None:
         self._body = body
-        self._written = written
+        self._start = start
         self._chunks = iter(body)
         self._sending = sending
         self._environ = environ
         self._last: tuple[float, int] | None = None
+        self._closed = False
 
-    def start(self, started: list[tuple[Any, ...]], start_response: Callable[..., Any]) -> None:
-        self._sending.add(self)
+    def start(self) -> None:
         try:
-            if not started:  # A generator as the app: it starts with its first chunk.
-                self._written.append(next(self._chunks, b""))
-            start_response(*started[0])
+            if not self._start.said:  # A generator as the app: it starts with its first chunk.
+                self._start.written.append(next(self._chunks, b""))
+            self._start.go()
         except BaseException:
             self.close()
             raise
@@ -257,13 +289,19 @@ class _LimitedBody:
 
     def __next__(self) -> bytes:
         self._last = None
-        chunk = self._written.pop(0) if self._written else next(self._chunks)
+        written = self._start.written
+        chunk = written.pop(0) if written else next(self._chunks)
         self._last = (monotonic(), len(chunk))
         return chunk
 
     def close(self) -> None:
-        self._sending.bodies.discard(self)
-        _close(self._body)
+        self._sending.remove(self)
+        if not self._closed:
+            self._closed = True
+            _close(self._body)
+
+    def __del__(self) -> None:
+        self.close()
 
     def cut_if_slower(self, bytes_per_s_min: float, grace_s: float) -> None:
         if self._last is None:
@@ -274,3 +312,4 @@ class _LimitedBody:
             connection = socket_of(self._environ)
             if connection is not None:
                 break_off(connection, drain_s=0)
+                self._sending.remove(self)

@@ -191,3 +191,47 @@ def test_a_plain_iterable_is_refused(run):
             new_source([1])
 
     run(main())
+
+
+def test_closing_before_the_first_pull_closes_and_releases_rows_that_are_no_generator(run):
+    log = []
+
+    class Rows:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise AssertionError
+
+        async def aclose(self):
+            log.append("closed")
+
+    async def main():
+        source = AsyncRowSource(Rows(), contextvars.copy_context(), lambda: log.append("released"))
+        await source.aclose(lambda: log.append("told"))
+
+    run(main())
+    assert log == ["closed", "released", "told"]
+
+
+def test_a_cancelled_pull_ends_though_a_row_comes_at_the_same_moment(run):
+    async def main():
+        tick = asyncio.Event()
+
+        async def rows():
+            yield 0
+            await tick.wait()
+            yield 1
+
+        source = new_source(rows())
+        await source.pull(1, 1)
+        pulling = asyncio.create_task(source.pull(1, 10))
+        await asyncio.sleep(0.01)
+        tick.set()
+        source._wake_reader.set()
+        pulling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pulling
+        await source.aclose()
+
+    run(main())

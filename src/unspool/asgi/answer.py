@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Iterable
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -48,7 +49,32 @@ def open_chunks(
     else:
         puller = Puller(rows_of(plan.rows), context, plan.release)
         source = PooledSource(puller, lane or Lane(_WORKERS))
-    return AsyncChunks(adrive(pipeline, source), source, on_closed)
+    return _OwnChunks(adrive(pipeline, source), source, on_closed)
+
+
+class _OwnChunks(AsyncChunks[bytes]):
+    """Closed by its loop, if nobody holds it any more: something replaced the answer."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    async def _step(self) -> bytes:
+        self._loop = asyncio.get_running_loop()
+        return await super()._step()
+
+    def __del__(self) -> None:
+        if not self.over:
+            with suppress(RuntimeError):  # No loop, or a closed one.
+                loop = self._loop or asyncio.get_running_loop()
+                loop.call_soon_threadsafe(lambda: _keep(asyncio.ensure_future(self.aclose())))
+
+
+_kept: set[asyncio.Future[None]] = set()
+
+
+def _keep(task: asyncio.Future[None]) -> None:
+    """Holds a task until it is done: the loop does not."""
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
 
 
 async def respond(
@@ -136,8 +162,8 @@ async def _client_left(receive: Receive) -> None:
 async def reset(scope: Scope) -> None:
     """Resets the connection of a request (HTTP/1), whose answer has failed."""
     client = scope.get("client")
-    if client and scope.get("http_version", "1.1").startswith("1"):
-        connection = socket_to(client[0], client[1])
+    if client and client[1] and scope.get("http_version", "1.1").startswith("1"):
+        connection = socket_to(client[0], int(client[1]))  # Granian gives a str.
         if connection is not None:
             await asyncio.to_thread(break_off, connection)
 

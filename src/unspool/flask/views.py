@@ -92,8 +92,9 @@ def stream(
     response = kind(chunks, status, plan.headers())
     response.headers.update(headers or {})
     if held.environ["REQUEST_METHOD"] != "HEAD":
-        # A list has all its rows now: if two chunks are the whole answer, its length is known.
-        length = chunks.prime(2 if source.never_blocks else 1)
+        # A list has all its rows now: if it ends within three chunks (the first is one row),
+        # the length of the answer is known.
+        length = chunks.prime(3 if source.never_blocks else 1)
         if length is not None and response.content_length is None:
             response.content_length = length
     return response

@@ -56,8 +56,10 @@ class AsyncRowSource(Generic[T]):
         self._wake_maker.set()
         if len(self._made) < want and not task.done():
             self._wake_reader.clear()
+            # (In Python 3.11, `wait_for` can lose the cancellation of its caller.)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_reader.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._wake_reader.wait()
         batch, self._made = self._made, deque()
         if not batch and task.done():
             task.result()  # Raises what the source raised.
