@@ -136,7 +136,7 @@ def break_off(sock: socket.socket, drain_s: float = _DRAIN_S) -> None:
 
 def _unsent(sock: socket.socket) -> int:
     with suppress(OSError, AttributeError):
-        return int.from_bytes(fcntl.ioctl(sock, _SIOCOUTQ, bytes(4)), sys.byteorder)
+        return int.from_bytes(fcntl.ioctl(sock, _SIOCOUTQ, bytes(4)), sys.byteorder)  # pyright: ignore[reportOptionalMemberAccess]
     return 0
 
 
