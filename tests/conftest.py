@@ -6,3 +6,13 @@ pytest.register_assert_rewrite("asgi_cases")
 # A busy machine is no bug: tests here never assert how long an example takes.
 settings.register_profile("unspool", deadline=None)
 settings.load_profile("unspool")
+
+# Apps and scripts that other processes run: importing them here would start what they are for.
+collect_ignore_glob = [
+    "live/app.py",
+    "live/bridged.py",
+    "live/contract*.py",
+    "live/run_*.py",
+    "live/table.py",
+    "peers/*.py",
+]
