@@ -892,7 +892,7 @@ def test_a_limited_stream_is_whole_and_closed():
 
 @contextmanager
 def uvicorn_of(app):
-    import uvicorn
+    uvicorn = pytest.importorskip("uvicorn")
 
     config = uvicorn.Config(app, port=0, log_level="critical", lifespan="on")
     server = uvicorn.Server(config)

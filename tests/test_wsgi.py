@@ -1,3 +1,4 @@
+import gc
 import itertools
 import json
 import socket
@@ -326,14 +327,14 @@ def test_limits_that_let_nothing_through_are_refused(options, message):
 
 
 @contextmanager
-def served(app):
+def served(app, threaded=True):
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
         def log(self, *args):
             pass
 
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    server = make_server("127.0.0.1", 0, app, threaded=threaded, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -374,6 +375,21 @@ def endless(closed, piece, pause_s=0.0):
     return app
 
 
+def test_a_client_that_stops_reading_is_cut_off_and_makes_room_for_others():
+    closed = []
+    made = endless(closed, b"x" * 1_000_000)
+    app = limit(made, streams_max=1, bytes_per_s_min=2_000_000, grace_s=0.3)
+    with served(app) as port, asked(port) as client:
+        client.recv(1000)
+        time.sleep(2)
+        with pytest.raises(ConnectionResetError):
+            while client.recv(65_536):
+                pass
+        with asked(port) as another:
+            assert b" 200 OK" in another.recv(1000)
+    wait_for(lambda: gc.collect() >= 0 and len(closed) == 2)
+
+
 def test_a_client_that_reads_is_not_cut_off_although_its_source_is_slow():
     closed = []
     app = limit(endless(closed, b"x", pause_s=0.25), bytes_per_s_min=1000, grace_s=0.1)
@@ -394,6 +410,33 @@ def test_a_slow_client_is_left_alone_if_its_chunk_is_faster_than_the_limit():
         assert closed == []
         assert client.recv(1000)
     wait_for(lambda: closed)
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("threaded", [True, False])
+def test_a_failed_answer_never_looks_whole_to_the_client(version, threaded):
+    def app(environ, start_response):
+        def rows():
+            yield "some\n"
+            raise LookupError("boom")
+
+        return stream(rows(), "text")(environ, start_response)
+
+    with served(app, threaded) as port:
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            client.sendall(b"GET / HTTP/" + version + b"\r\nHost: localhost\r\n\r\n")
+            got = b""
+            broken = False
+            try:
+                while piece := client.recv(1000):
+                    got += piece
+            except ConnectionResetError:
+                broken = True
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b" 200 OK" in head
+    assert b"some\n" in body
+    chunked = b"Transfer-Encoding: chunked" in head
+    assert broken or (chunked and not body.endswith(b"0\r\n\r\n"))
 
 
 # Hooks

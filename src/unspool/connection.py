@@ -7,6 +7,7 @@ is reset (RFC 9293 §3.5.1): the one signal that no client takes for the end of 
 
 from __future__ import annotations
 
+import _socket
 import ctypes
 import os
 import socket
@@ -47,7 +48,8 @@ class StreamWarning(UserWarning):
 def ends_cleanly(environ: Mapping[str, Any]) -> bool:
     """Whether the server of this WSGI request ends an answer cleanly when its source fails.
 
-    HTTP/1.0 has no other end than closing; uWSGI, granian and mod_wsgi write the last chunk
+    HTTP/1.0 has no other end than closing, and Werkzeug's server speaks it, whatever the
+    client does, if it has one thread; uWSGI, granian and mod_wsgi write the last chunk
     whatever happened; Werkzeug's debugger catches the failure.
     """
     return (
@@ -56,6 +58,7 @@ def ends_cleanly(environ: Mapping[str, Any]) -> bool:
         or "mod_wsgi.version" in environ
         or environ.get("SERVER_SOFTWARE") == "Granian"
         or "werkzeug.debug.preserve_context" in environ
+        or ("werkzeug.socket" in environ and not environ.get("wsgi.multithread"))
     )
 
 
@@ -167,12 +170,16 @@ class Watch:
 
 
 def _client_left(sock: socket.socket) -> bool:
+    # Through the plain socket: gevent's own waits for data, whatever the flags say.
+    plain = _socket.socket(fileno=os.dup(sock.fileno()))
     try:
-        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        return plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except (BlockingIOError, InterruptedError):
         return False
     except OSError:
         return True
+    finally:
+        plain.close()
 
 
 def warn_of(environ: Mapping[str, Any]) -> None:

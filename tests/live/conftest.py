@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 from live.servers import FLIGHTS, HERE, ROOT, serve
@@ -38,12 +39,12 @@ def example():
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser():
+@contextmanager
+def chromium():
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "no Chromium here; `make test` installs it"
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    assert path, "no Chromium here; `make test` installs it"
     quiet = [
         "--no-sandbox",
         "--disable-gpu",
@@ -53,9 +54,15 @@ def browser():
         "--no-first-run",
     ]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
+        browser = playwright.chromium.launch(executable_path=path, args=quiet)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -132,15 +132,19 @@ def serve(name, app="app:app", folder=HERE):
         yield Server(process, port)
 
 
+def nginx():
+    path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    assert path, "no nginx here; install it with: apt-get install nginx-light"
+    return path
+
+
 def proxy(cleanup, folder, behind, version):
     """The port of an nginx in front of the port `behind`."""
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    assert nginx, "no nginx here; install it with: apt-get install nginx-light"
     port = free_port()
     config = NGINX.format(folder=folder, port=port, behind=behind, version=version)
     (folder / "nginx.conf").write_text(config)
     log = folder / "nginx.log"
-    command = [nginx, "-e", str(log), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    command = [nginx(), "-e", str(log), "-p", str(folder), "-c", str(folder / "nginx.conf")]
     cleanup.enter_context(running(command, port, folder, None, log))
     return port
 

@@ -22,20 +22,41 @@ FLASK = "contract_flask:app"
 BRIDGE = "contract_bridge:app"
 STARLETTE = "contract_starlette:app"
 
+WSGI = [name for name, stack in STACKS.items() if stack.kind == "wsgi"]
+ASGI = [name for name, stack in STACKS.items() if stack.kind == "asgi"]
+
 # What is tested: name -> the stack, the app, and where in it the contract begins.
 TARGETS = {
-    **{name: (name, FLASK, "") for name, stack in STACKS.items() if stack.kind == "wsgi"},
+    **{name: (name, FLASK, "") for name in WSGI},
+    **{f"{name}, Flask": (name, BRIDGE, "") for name in ASGI},
+    **{f"{name}, Starlette": (name, STARLETTE, "") for name in ASGI},
+    "uvicorn h11, Starlette, plain rows": ("uvicorn h11", STARLETTE, "/sync"),
 }
 
-NGINX_1_0 = "nginx ends its answers to HTTP/1.0 clients cleanly, whatever its server does"
+CLIENTS = ("curl", "httpx", "chromium")
+
+LATE = {
+    version: [f"late-{version}-{at}" for at in (1, 1000, 100_000)] for version in ("1.0", "1.1")
+}
 
 # (target, case) -> the reason.
 KNOWN = {
-    ("waitress", "head"): "Waitress writes the last chunk after an answer to HEAD",
+    ("waitress", "head"): "Waitress writes a last chunk after an answer to HEAD",
     **{
-        (target, f"late-1.0-{at}"): NGINX_1_0
-        for target in ("nginx 1.0, gunicorn", "nginx 1.1, gunicorn")
-        for at in (1, 1000, 100_000)
+        ("granian wsgi", case): (
+            "Granian ends an answer cleanly when a WSGI app fails, and hides the connection"
+        )
+        for case in (*LATE["1.0"], *LATE["1.1"], *CLIENTS)
+    },
+    ("granian wsgi", "leave-slow"): (
+        "Granian notices that a client has left when it writes, and hides the connection"
+    ),
+    **{
+        (f"nginx {version}, gunicorn", case): (
+            "nginx ends its answers to HTTP/1.0 clients cleanly, whatever its server does"
+        )
+        for version in ("1.0", "1.1")
+        for case in LATE["1.0"]
     },
 }
 
@@ -72,9 +93,6 @@ async url => {
 def ask_chromium(url, page):
     page.goto(url.partition("/fail")[0] + "/small")
     return page.evaluate(FETCH, url)
-
-
-CLIENTS = ("curl", "httpx", "chromium")
 
 
 def check_client(name, url, page):

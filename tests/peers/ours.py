@@ -1,10 +1,30 @@
 """A pytest plugin that puts our functions in the place of a peer's (PEER says whose)."""
 
 import os
+import socket
+import sys
+import types
+from pathlib import Path
+
+import pytest
 
 
-def pytest_configure(config):
-    {"flask": replace_flasks, "jinja2": replace_jinjas}[os.environ["PEER"]]()
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests():
+    replace = {
+        "fastapi": replace_starlettes,
+        "flask": replace_flasks,
+        "jinja2": replace_jinjas,
+        "starlette": replace_starlettes,
+        "werkzeug": replace_werkzeugs,
+    }
+    replace[os.environ["PEER"]]()
+
+
+def put_module(name, **what):
+    """Stands in for a package that their tests import and ours need not install."""
+    sys.modules[name] = types.ModuleType(name)
+    vars(sys.modules[name]).update(what)
 
 
 def replace_flasks():
@@ -29,3 +49,51 @@ def replace_jinjas():
         return TemplateStream(template.generate(*args, **kwargs))
 
     jinja2.Template.stream = stream
+
+
+def replace_starlettes():
+    import starlette.responses
+
+    from unspool import Stream, Text
+    from unspool.starlette import StreamResponse
+
+    class StreamingResponse(StreamResponse):
+        def __init__(
+            self, content, status_code=200, headers=None, media_type=None, background=None
+        ):
+            plan = Stream(content, Text(media_type or "text/plain"))
+            super().__init__(plan, status_code, headers, background)
+
+        async def __call__(self, scope, receive, send):
+            # Some of their tests leave out what ASGI demands.
+            await super().__call__({"method": "GET", **scope}, receive, send)
+
+    starlette.responses.StreamingResponse = StreamingResponse
+    put_module("python_multipart", MultipartParser=None)
+
+
+# Their app, as `live_apps/streaming_app.py` has it, with our stream.
+STREAMING_APP = """
+from unspool.wsgi import stream
+
+
+def app(environ, start_response):
+    def gen():
+        for x in range(5):
+            yield f"{x}\\n"
+
+        if environ["PATH_INFO"] == "/crash":
+            raise Exception("crash requested")
+
+    return stream(gen(), "text")(environ, start_response)
+"""
+
+
+def replace_werkzeugs():
+    Path("tests/live_apps/streaming_app.py").write_text(STREAMING_APP)
+
+    def reserve(host):
+        with socket.create_server((host, 0)) as free:
+            return free.getsockname()[1]
+
+    put_module("ephemeral_port_reserve", reserve=reserve)
