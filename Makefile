@@ -63,7 +63,7 @@ bench: .venv/test
 pins: .venv/test
 	$(BIN)/pip install -q uv
 	for group in run core test; do \
-	    $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	    $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	        --no-emit-index-url --no-header --group $$group -o requirements/$$group.txt || exit 1; \
 	done
 
