@@ -69,7 +69,7 @@ class Pipeline(Generic[AnyStr]):
         except RowError as error:
             good = error.row - 1
             if good:
-                self._coalescer.hold(self._encoder.feed(list(batch)[:good]))
+                self._coalescer.hold(self._encoder.feed(_head(batch, good)))
             error.row += self.rows
             self.rows += good
             raise
@@ -114,3 +114,8 @@ class Pipeline(Generic[AnyStr]):
     def _counted(self, chunk: AnyStr) -> AnyStr:
         self.sent += len(chunk)
         return chunk
+
+
+def _head(batch: Batch, rows: int) -> Batch:
+    """The first rows of a batch, still under its names; a deque cannot be cut otherwise."""
+    return batch[:rows] if hasattr(batch, "columns") else list(batch)[:rows]

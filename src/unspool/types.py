@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["AsyncSource", "Batch", "Encoder", "Format", "Row", "Source"]
+__all__ = [
+    "AsyncBatchReader",
+    "AsyncSource",
+    "Batch",
+    "BatchReader",
+    "Encoder",
+    "Format",
+    "Row",
+    "Source",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 Piece_co = TypeVar("Piece_co", str, bytes, covariant=True)
@@ -14,7 +23,10 @@ Row = Any
 """A tuple, a list, a mapping, a dataclass, or an object with `_asdict()`."""
 
 Batch = Sequence[Row]
-"""Some rows, in order; may be empty, which means "nothing came in time"."""
+"""Some rows, in order; may be empty, which means "nothing came in time".
+
+A batch with an attribute `columns` (see `unspool.sources.batches.Records`) names the columns of
+its rows, also if it is empty."""
 
 
 class Encoder(Protocol[Piece_co]):
@@ -56,6 +68,45 @@ class Format(Protocol):
 
     def encoder(self, columns: Sequence[str] | None) -> Encoder[bytes]:
         """A new encoder. `columns` are the column names, or None to take the first row's."""
+        ...
+
+
+class BatchReader(Protocol):
+    """What gives many rows in one go, such as a cursor. Pass it where rows are wanted.
+
+    It is read and closed by one thread at a time, not always the same one, except if it has
+    `thread_bound = True`. If it has `cancel()`, that is called from another thread when the
+    client has left, maybe between two reads and after the last.
+    """
+
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """The column names, known once the first batch was read; None if rows bring names."""
+        ...
+
+    def read_batch(self, want: int) -> Batch:
+        """Some `want` rows, fewer or more; none after the last."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what the rows need. Called once."""
+        ...
+
+
+class AsyncBatchReader(Protocol):
+    """The same, awaited, by one task."""
+
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """The column names, known once the first batch was read; None if rows bring names."""
+        ...
+
+    async def read_batch(self, want: int) -> Batch:
+        """Some `want` rows, fewer or more; none after the last."""
+        ...
+
+    async def aclose(self) -> None:
+        """Gives back what the rows need. Called once."""
         ...
 
 

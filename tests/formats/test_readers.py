@@ -32,7 +32,14 @@ def by_duckdb(data, path):
 
 
 def by_pandas(data, path):
-    frame = pandas.read_csv(io.BytesIO(data), header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, lineterminator=None)
+    frame = pandas.read_csv(
+        io.BytesIO(data),
+        header=None,
+        dtype=str,
+        keep_default_na=False,
+        skip_blank_lines=False,
+        lineterminator=None,
+    )
     return frame.values.tolist()
 
 
@@ -48,7 +55,9 @@ def spectrum():
                 yield name, json.load(tar.extractfile(member))
 
 
-@pytest.mark.skipif(not SPECTRUM.exists(), reason="csv-spectrum is not there; `make test` fetches it")
+@pytest.mark.skipif(
+    not SPECTRUM.exists(), reason="csv-spectrum is not there; `make test` fetches it"
+)
 @pytest.mark.parametrize("reader", READERS)
 def test_csv_spectrum_goes_through_and_comes_back(reader, tmp_path):
     names = set()
@@ -63,7 +72,8 @@ def test_csv_spectrum_goes_through_and_comes_back(reader, tmp_path):
 
 # The characters that CSV is about, and all others.
 texts = st.text(
-    st.sampled_from(",\"\r\n;' \té") | st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
+    st.sampled_from(",\"\r\n;' \té")
+    | st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
 )
 tables = st.integers(2, 5).flatmap(
     lambda width: st.lists(st.tuples(*[texts] * width), min_size=1, max_size=12)

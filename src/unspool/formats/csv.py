@@ -148,10 +148,10 @@ class CsvEncoder:
 
     def feed(self, batch: Batch) -> bytes:
         """These rows as CSV lines, the header before the first."""
+        if not self._started:
+            self._cells.start(batch)
         if not batch:
             return b""
-        if not self._started:
-            self._cells.start(batch[0])
         data = self._encode(self._convert(self._cells.take(batch)))
         if not self._started:
             data = self._header() + data

@@ -132,8 +132,8 @@ class JsonEncoder:
         return self._end.format(rows=self._rows).encode()
 
     def _values(self, batch: Batch) -> Sequence[Any]:
-        if self._named:
-            self._cells.start(batch[0])
+        if self._named or hasattr(batch, "columns"):
+            self._cells.start(batch)
             columns = self._cells.columns or ()
             return [dict(zip(columns, row, strict=True)) for row in self._cells.take(batch)]
         return [_as_json(row, index) for index, row in enumerate(batch)]
@@ -169,7 +169,7 @@ def _as_json(row: Any, index: int) -> Any:
     cells = Cells(None)
     try:
         names = names_of(row)
-        cells.start(row)
+        cells.start([row])
         values = cells.take([row])[0]
     except RowError as error:
         raise RowError(error.problem, index=index, column=error.column, value=row) from error

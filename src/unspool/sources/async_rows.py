@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from unspool.errors import NotIterable, shown
+from unspool.sources.batches import AsyncBatchRows, unpacked
 
 __all__ = ["AsyncRowSource"]
 
@@ -51,6 +52,8 @@ class AsyncRowSource(Generic[T]):
 
     async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
+        if isinstance(self._rows, AsyncBatchRows):
+            self._rows.want, want = want, 1
         self._want = want
         task = self._task = self._task or self._start(self._run())
         self._wake_maker.set()
@@ -64,7 +67,7 @@ class AsyncRowSource(Generic[T]):
         if not batch and task.done():
             task.result()  # Raises what the source raised.
             return None
-        return batch
+        return unpacked(self._rows, batch)
 
     async def aclose(self, then: Callable[[], None] = lambda: None) -> None:
         """Stops the iteration where it waits, closes the rows, and calls `then`."""

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from unspool.errors import NotIterable, shown
 from unspool.sources.affinity import is_thread_bound
+from unspool.sources.batches import BatchRows, unpacked
 
 __all__ = ["END", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
 
@@ -42,7 +43,7 @@ stay_here: ContextVar[bool] = ContextVar("stay_here", default=False)
 
 
 def rows_of(source: object) -> Iterator[Any]:
-    """The iterator of `source`.
+    """The iterator of `source`; of its batches, if it is a `BatchReader`.
 
     Raises:
         NotIterable: it is none, or one that is certainly not meant (text, a function).
@@ -52,6 +53,8 @@ def rows_of(source: object) -> Iterator[Any]:
             f"the source is one {type(source).__name__}, {shown(source)}, which would be sent "
             "character by character. Put it in a list: [text]."
         )
+    if callable(getattr(source, "read_batch", None)):
+        return BatchRows(source)  # type: ignore[arg-type]
     if isinstance(source, AsyncIterable):
         raise NotIterable(
             f"the source is asynchronous ({type(source).__name__}), and this stream is driven "
@@ -113,8 +116,8 @@ class RowSource(Generic[T]):
         """
         if self._peeked is not None:
             peeked, self._peeked = self._peeked, None
-            return peeked
-        return self._pull(want, timeout_s)
+            return unpacked(self.puller.rows, peeked)
+        return unpacked(self.puller.rows, self._pull(self.puller.items(want), timeout_s))
 
     def _pull(self, want: int, timeout_s: float) -> deque[T] | None:
         if self._asked and not self._stays:
@@ -180,6 +183,13 @@ class Puller(Generic[T]):
             self.close_rows()
         return None if self.ended and not batch else batch
 
+    def items(self, want: int) -> int:
+        """How many items have `want` rows: one, if it is a batch, which is told the number."""
+        if isinstance(self.rows, BatchRows):
+            self.rows.want = want
+            return 1
+        return want
+
     def some(self, want: int) -> Iterator[T]:
         """The next `want` rows, and the end mark; fewer if `stop` is called meanwhile."""
         self._go = bytearray(b"\1" * want)
@@ -191,6 +201,8 @@ class Puller(Generic[T]):
         """Ends a `fill` on another thread at its next row, which is lost."""
         self._stopped = True
         self._go.clear()
+        if isinstance(self.rows, BatchRows):
+            self.rows.cancel()
 
     def moved(self, beside: Callable[[], Iterable[object]], want: int) -> Puller[T] | _Elsewhere[T]:
         """The same rows, pulled by another thread from now on."""
