@@ -19,6 +19,7 @@ FORMATS = {
     "json": ("unspool.formats.json", "Json"),
     "ndjson": ("unspool.formats.json", "Ndjson"),
     "text": ("unspool.formats.text", "Text"),
+    "xlsx": ("unspool.formats.xlsx", "Xlsx"),
 }
 
 

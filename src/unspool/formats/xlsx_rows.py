@@ -16,18 +16,18 @@ What becomes of a cell, where A1 stands for its place:
 | str | `<c r="A1" t="inlineStr"><is><t>text</t></is></c>` |
 | any other value of these types | `str()` of it, as str |
 
-Days as a float are the quotient of microseconds and 86,400,000,000, rightly rounded, as
-`repr()` shows it (`46024.0`).
+Days as a float are whole milliseconds, rounded down, divided by 86,400,000, as `repr()` shows
+the double (`46024.0`): readers round to milliseconds, and would make the next day of a day's
+last microsecond.
 
 Text, too, become dates and datetimes before 1900-03-01, where readers disagree, for Excel has a
-29 February 1900; datetimes after 9999-12-31 23:59:59, which readers round up to a year that they
-do not have; Decimals other than 0 below 1e-306 or from 1e308 on, which are no doubles. Numbers
-of more digits would lose some in Excel.
+29 February 1900; and Decimals other than 0 below 1e-306 or from 1e308 on, which are no doubles.
+Numbers of more digits would lose some in Excel.
 
 In text `&`, `<`, `>` become `&amp;` `&lt;` `&gt;`. U+0000 to U+001F but for tab and LF, and
-U+FFFE and U+FFFF, become `_x0000_` and so on, in upper-case digits; where the text itself has
-such an escape (`_x0041_`, digits of any case) its first `_` becomes `_x005F_`. Text that begins
-or ends with a space, tab or LF has `<t xml:space="preserve">`.
+U+FFFE and U+FFFF, become `_x0000_` and so on, in upper-case digits. Where the text itself has such an escape (`_`, `x` or `X`, one
+to four hexadecimal digits, `_`: some readers are that lenient) its first `_` becomes `_x005F_`.
+Text that begins or ends with a space, tab or LF has `<t xml:space="preserve">`.
 
 Types are compared exactly: a subclass, or any other type, raises TypeError. Text of more than
 32,767 UTF-16 units raises ValueError. Lone surrogates pass, but fail when the text is encoded.
@@ -65,11 +65,11 @@ _EPOCH = datetime.datetime(1899, 12, 30)  # noqa: DTZ001 - a sheet knows no time
 _EPOCH_DAY = _EPOCH_DATE.toordinal()
 _FIRST_DATE = datetime.date(1900, 3, 1)
 _FIRST = datetime.datetime(1900, 3, 1)  # noqa: DTZ001
-_LAST = datetime.datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
-_DAY = datetime.timedelta(days=1)
+_MILLISECOND = datetime.timedelta(milliseconds=1)
+_DAY_MS = 86_400_000
 _NOTHING = datetime.timedelta(0)
 
-_UNSAFE = re.compile("[&<>\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
+_UNSAFE = re.compile("[&<>\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=[xX][0-9A-Fa-f]{1,4}_)")
 _XML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}  # `&` comes first.
 _EDGES = (" ", "\t", "\n")
 
@@ -174,13 +174,13 @@ def _dates(values: Sequence[datetime.date]) -> Column | None:
 def _datetimes(values: Sequence[datetime.datetime]) -> Column | None:
     if not all(value.tzinfo is None for value in values):
         return None
-    if min(values) < _FIRST or max(values) > _LAST:
+    if min(values) < _FIRST:
         return None
-    return _DATETIME, [(value - _EPOCH) / _DAY for value in values]
+    return _DATETIME, [_days(value - _EPOCH) for value in values]
 
 
 def _durations(values: Sequence[datetime.timedelta]) -> Column | None:
-    return (_DURATION, [value / _DAY for value in values]) if min(values) >= _NOTHING else None
+    return (_DURATION, list(map(_days, values))) if min(values) >= _NOTHING else None
 
 
 def _texts(values: Sequence[str]) -> Column | None:
@@ -190,7 +190,7 @@ def _texts(values: Sequence[str]) -> Column | None:
     if list(map(str.strip, values)) != list(values):  # Space at an edge, of any kind.
         return None
     text = "\0".join(values)
-    if "_x" in text:
+    if "_x" in text or "_X" in text:
         return None
     seen = text.replace("\0", "").replace("\n", "")
     if not seen.isprintable():  # A control character, or harmless but no ASCII space.
@@ -219,7 +219,11 @@ def _times(values: Sequence[datetime.time]) -> Column | None:
     if not all(value.tzinfo is None for value in values):
         return None
     moments = [datetime.datetime.combine(_EPOCH_DATE, value) for value in values]
-    return _TIME, [(moment - _EPOCH) / _DAY for moment in moments]
+    return _TIME, [_days(moment - _EPOCH) for moment in moments]
+
+
+def _days(span: datetime.timedelta) -> float:
+    return span // _MILLISECOND / _DAY_MS
 
 
 _ALIKE: dict[type, Callable[[Sequence[Any]], Column | None]] = {
