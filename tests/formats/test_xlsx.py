@@ -133,7 +133,7 @@ def rows_of(data):
     names = re.findall('<sheet name="(.*?)"', found["xl/workbook.xml"])
     for number, name in enumerate(names, 1):
         text = found[f"xl/worksheets/sheet{number}.xml"]
-        rows = re.findall('<row r="([0-9]+)">(.*?)</row>', text)
+        rows = re.findall('<row r="([0-9]+)">(.*?)</row>', text, re.DOTALL)
         yield name, [(int(at), re.findall("<(?:v|t)>(.*?)</", row)) for at, row in rows]
 
 

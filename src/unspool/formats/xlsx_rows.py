@@ -25,9 +25,10 @@ Text, too, become dates and datetimes before 1900-03-01, where readers disagree,
 Numbers of more digits would lose some in Excel.
 
 In text `&`, `<`, `>` become `&amp;` `&lt;` `&gt;`. U+0000 to U+001F but for tab and LF, and
-U+FFFE and U+FFFF, become `_x0000_` and so on, in upper-case digits. Where the text itself has such an escape (`_`, `x` or `X`, one
-to four hexadecimal digits, `_`: some readers are that lenient) its first `_` becomes `_x005F_`.
-Text that begins or ends with a space, tab or LF has `<t xml:space="preserve">`.
+U+FFFE and U+FFFF, become `_x0000_` and so on, in upper-case digits. Where the text itself has
+such an escape (`_`, `x` or `X`, one to four hexadecimal digits, `_`: some readers are that
+lenient) its first `_` becomes `_x005F_`. Text that begins or ends with a space, tab or LF has
+`<t xml:space="preserve">`.
 
 Types are compared exactly: a subclass, or any other type, raises TypeError. Text of more than
 32,767 UTF-16 units raises ValueError. Lone surrogates pass, but fail when the text is encoded.
