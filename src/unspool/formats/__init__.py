@@ -17,9 +17,12 @@ FORMATS = {
     "csv": ("unspool.formats.csv", "Csv"),
     "html": ("unspool.formats.html", "Html"),
     "json": ("unspool.formats.json", "Json"),
+    "markdown": ("unspool.formats.markdown", "Markdown"),
     "ndjson": ("unspool.formats.json", "Ndjson"),
     "text": ("unspool.formats.text", "Text"),
+    "tsv": ("unspool.formats.tsv", "Tsv"),
     "xlsx": ("unspool.formats.xlsx", "Xlsx"),
+    "xml": ("unspool.formats.xml", "Xml"),
 }
 
 

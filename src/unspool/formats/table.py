@@ -24,6 +24,8 @@ class TableEncoder:
 
     format: str
     foot = ""
+    needs_names = True
+    """Whether a table without a row needs to know its columns."""
 
     def __init__(
         self, columns: Sequence[str] | None, keeps: Callable[[type], bool] = lambda _: False
@@ -66,7 +68,7 @@ class TableEncoder:
         """
         if self._loop:
             return self.foot.encode()
-        if self._cells.columns is None:
+        if self._cells.columns is None and self.needs_names:
             raise EmptySource(
                 f"the source gave no rows, and so no column names for the head of the "
                 f"{self.format} table. Pass columns=[...] to send the head alone."
