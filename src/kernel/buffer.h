@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 /* There is always room for so many bytes more than was asked for, so that short texts can be
- * written in whole machine words. */
+ * written in whole machine words of 16 bytes, and up to 8 marks between two of them unasked. */
 #define BUFFER_SLACK 32
 
 typedef struct {
@@ -15,8 +15,12 @@ typedef struct {
     char *limit; /* where the slack begins */
 } Buffer;
 
-/* Begins with room for `size` bytes; 0, or -1 with MemoryError. */
-int buffer_begin(Buffer *out, Py_ssize_t size);
+/* Begins with little room; 0, or -1 with MemoryError. */
+int buffer_begin(Buffer *out);
+
+/* After the first of `rows` rows: makes room for as many as it, if that is not too much. The
+ * rows of most batches fill a chunk and are about as long, so that nothing moves then. */
+int buffer_expect(Buffer *out, Py_ssize_t rows);
 
 /* Makes room for `size` more bytes, moving what is there; 0, or -1 with MemoryError. */
 int buffer_grow(Buffer *out, Py_ssize_t size);

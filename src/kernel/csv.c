@@ -149,12 +149,11 @@ typedef struct {
 static int
 write_str(Rows *rows, PyObject *value, int quote)
 {
+    Py_INCREF(value);
     PyObject *text = PyObject_Str(value);
-    if (text == NULL) {
-        return -1;
-    }
-    int done = csv_write_text(&rows->csv, &rows->out, text, quote);
-    Py_DECREF(text);
+    int done = text == NULL ? -1 : csv_write_text(&rows->csv, &rows->out, text, quote);
+    Py_XDECREF(text);
+    Py_DECREF(value);
     return done;
 }
 
@@ -167,7 +166,7 @@ write_plain(Rows *rows, PyObject *value, char *end, int quote)
     return PyErr_Occurred() ? -1 : write_str(rows, value, quote);
 }
 
-/* Text or None as a cell that the user gave, not one that a function made. */
+/* Text that the user gave as a cell, not one that a function made. */
 static int
 write_own_text(Rows *rows, PyObject *text)
 {
@@ -176,8 +175,10 @@ write_own_text(Rows *rows, PyObject *text)
         Py_UCS4 first = PyUnicode_READ_CHAR(text, 0);
         if (first < 128 && csv->formula_start[first]) {
             PyObject *guard = dict_get(rows->converts, (PyObject *)&PyUnicode_Type);
+            Py_INCREF(text);
             PyObject *guarded = guard == NULL ? NULL : PyObject_CallOneArg(guard, text);
             Py_XDECREF(guard);
+            Py_DECREF(text);
             int done = guarded != NULL && PyUnicode_Check(guarded)
                            ? csv_write_text(csv, &rows->out, guarded, csv->quote_others)
                            : -1;
@@ -221,6 +222,23 @@ write_converted(Rows *rows, PyObject *value)
     return done;
 }
 
+/* A value that only other code can write; held meanwhile. */
+static int
+write_other(Rows *rows, PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    const Csv *csv = &rows->csv;
+    if (type == rows->kernel->decimal) {
+        return write_str(rows, value, csv->quote_numbers);
+    }
+    if (type == rows->kernel->uuid) {
+        char *end = put_uuid_object(rows->kernel, rows->out.at, value);
+        return write_plain(rows, value, end, csv->quote_numbers);
+    }
+    return write_converted(rows, value);
+}
+
+/* `value` may be borrowed. */
 static int
 write_value(Rows *rows, PyObject *value)
 {
@@ -255,16 +273,13 @@ write_value(Rows *rows, PyObject *value)
     if (type == kernel->date) {
         return write_plain(rows, value, put_date_object(out->at, value), others);
     }
-    if (type == kernel->decimal) {
-        return write_str(rows, value, numbers);
-    }
     if (type == kernel->time) {
         return write_plain(rows, value, put_time_object(out->at, value), others);
     }
-    if (type == kernel->uuid) {
-        return write_plain(rows, value, put_uuid_object(kernel, out->at, value), numbers);
-    }
-    return write_converted(rows, value);
+    Py_INCREF(value);
+    int done = write_other(rows, value);
+    Py_DECREF(value);
+    return done;
 }
 
 static int
@@ -283,7 +298,7 @@ write_cells(Rows *rows, PyObject *cells)
     for (Py_ssize_t i = 0; i < width; i++) {
         PyObject *value = item_of(cells, i);
         int done = value == NULL ? -1 : write_cell(rows, value, i);
-        Py_XDECREF(value);
+        item_done(cells, value);
         if (done < 0) {
             return -1;
         }
@@ -310,8 +325,9 @@ write_batch(Rows *rows, PyObject *batch)
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(batch); i++) {
         PyObject *row = item_of(batch, i);
         int done = row == NULL ? -1 : write_row(rows, row);
-        Py_XDECREF(row);
-        if (done < 0) {
+        item_done(batch, row);
+        if (done < 0 ||
+            (i == 0 && buffer_expect(&rows->out, PySequence_Fast_GET_SIZE(batch)) < 0)) {
             return -1;
         }
     }
@@ -335,8 +351,7 @@ kernel_csv_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (batch == NULL) {
         return kernel_not_mine();
     }
-    Py_ssize_t cells = PySequence_Fast_GET_SIZE(batch) * (rows.shape.width + 1);
-    int done = buffer_begin(&rows.out, 16 * cells);
+    int done = buffer_begin(&rows.out);
     if (done == 0) {
         done = write_batch(&rows, batch);
         if (done < 0) {

@@ -67,12 +67,10 @@ cut_other(const Shape *shape, PyObject *row)
 PyObject *
 shape_cut(const Shape *shape, PyObject *row)
 {
-    PyObject *cells;
-    if (PyTuple_CheckExact(row) || PyList_CheckExact(row)) {
-        cells = Py_NewRef(row);
-    }
-    else {
+    PyObject *cells = Py_NewRef(row);
+    if (!PyTuple_CheckExact(row) && !PyList_CheckExact(row)) {
         cells = PyDict_CheckExact(row) ? cut_dict(shape, row) : cut_other(shape, row);
+        Py_DECREF(row);
     }
     if (cells != NULL && PySequence_Fast_GET_SIZE(cells) != shape->width) {
         Py_CLEAR(cells);

@@ -15,20 +15,33 @@ typedef struct {
 /* 0, or -1 with an exception. */
 int shape_read(Shape *shape, PyObject *tuple);
 
-/* The cells of a row, as a new tuple or list of the right width: the row itself if it is one.
+/* The cells of a row, which may be borrowed, as a new tuple or list of the right width: the row itself if it is one.
  * NULL, with an exception or without, if Python must look at it. */
 PyObject *shape_cut(const Shape *shape, PyObject *row);
 
 /* The value of a key, as a new reference; NULL if there is none, maybe with an exception. */
 PyObject *dict_get(PyObject *dict, PyObject *key);
 
-/* The item of a tuple or list that no other code can take away meanwhile; a new reference.
- * NULL if the list has become shorter. */
+/* Whether an item of a tuple or list stays while no other code runs: not in a list, where
+ * threads run freely. Items are borrowed then, for counting references costs a write to each. */
+static inline int
+items_stay(PyObject *sequence)
+{
+#if defined(Py_GIL_DISABLED)
+    return PyTuple_Check(sequence);
+#else
+    (void)sequence;
+    return 1;
+#endif
+}
+
+/* The item of a tuple or list, borrowed if items stay, or else a new reference. NULL if the
+ * list has become shorter. */
 static inline PyObject *
 item_of(PyObject *sequence, Py_ssize_t index)
 {
     if (PyTuple_Check(sequence)) {
-        return Py_NewRef(PyTuple_GET_ITEM(sequence, index));
+        return PyTuple_GET_ITEM(sequence, index);
     }
 #if defined(Py_GIL_DISABLED)
     PyObject *item = PyList_GetItemRef(sequence, index);
@@ -37,8 +50,17 @@ item_of(PyObject *sequence, Py_ssize_t index)
     }
     return item;
 #else
-    return index < PyList_GET_SIZE(sequence) ? Py_NewRef(PyList_GET_ITEM(sequence, index)) : NULL;
+    return index < PyList_GET_SIZE(sequence) ? PyList_GET_ITEM(sequence, index) : NULL;
 #endif
+}
+
+/* Lets go of an item of `sequence`. */
+static inline void
+item_done(PyObject *sequence, PyObject *item)
+{
+    if (!items_stay(sequence)) {
+        Py_XDECREF(item);
+    }
 }
 
 #endif

@@ -39,6 +39,9 @@ int
 text_escape(Buffer *out, const Escapes *escapes, Py_ssize_t from)
 {
     const char *first = find_special(&escapes->special, out->start + from, out->at);
+    if (first == out->at) {
+        return 0;
+    }
     Py_ssize_t kept = first - out->start;
     Py_ssize_t more = growth(escapes, first, out->at);
     if (buffer_reserve(out, more) < 0) {
@@ -115,8 +118,12 @@ put_code_point(char *at, Py_UCS4 c)
 static char *
 put_latin1(char *at, const Py_UCS1 *text, Py_ssize_t length)
 {
+    /* Without a branch for each: the second byte is written always, and counted if it stands. */
     for (Py_ssize_t i = 0; i < length; i++) {
-        at = put_code_point(at, text[i]);
+        unsigned c = text[i], wide = c >> 7;
+        at[0] = (char)(wide ? 0xC0 | c >> 6 : c);
+        at[1] = (char)(0x80 | (c & 0x3F));
+        at += 1 + wide;
     }
     return at;
 }

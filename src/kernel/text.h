@@ -131,22 +131,25 @@ copy_words(char *to, const char *from, Py_ssize_t size)
     }
 }
 
-/* The first special byte, or `end`. */
+/* The first special byte within a buffer, or `end`; up to 15 bytes after `end` are read. */
 static inline const char *
 find_special(const Special *special, const char *from, const char *end)
 {
 #ifdef TEXT_SSE2
-    while (end - from >= 16) {
-        if (special_bits(special, _mm_loadu_si128((const __m128i *)from))) {
+    for (; from < end; from += 16) {
+        unsigned bits = special_bits(special, _mm_loadu_si128((const __m128i *)from));
+        if (end - from < 16) {
+            bits &= (1u << (end - from)) - 1;
+        }
+        if (bits) {
             break;
         }
-        from += 16;
     }
 #endif
     while (from < end && !special->is[(unsigned char)*from]) {
         from++;
     }
-    return from;
+    return from < end ? from : end;
 }
 
 #endif
