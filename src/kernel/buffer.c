@@ -8,16 +8,13 @@ point(Buffer *out, Py_ssize_t used)
     out->limit = out->start + PyBytes_GET_SIZE(out->bytes) - BUFFER_SLACK;
 }
 
-/* What a batch begins with: a short row or two. */
-#define FIRST_BYTES 480
-
 /* What is made ready at most, for the first row may be an odd one; longer batches double it. */
 #define EXPECTED_BYTES (4 * 1024 * 1024)
 
 int
-buffer_begin(Buffer *out)
+buffer_begin(Buffer *out, Py_ssize_t size)
 {
-    out->bytes = PyBytes_FromStringAndSize(NULL, FIRST_BYTES);
+    out->bytes = PyBytes_FromStringAndSize(NULL, size + BUFFER_SLACK);
     if (out->bytes == NULL) {
         return -1;
     }
@@ -59,7 +56,7 @@ PyObject *
 buffer_finish(Buffer *out)
 {
     Py_ssize_t used = out->at - out->start;
-    if (used < FIRST_BYTES || PyBytes_GET_SIZE(out->bytes) - used > used / 4) {
+    if (used < BUFFER_FIRST_BYTES || PyBytes_GET_SIZE(out->bytes) - used > used / 4) {
         _PyBytes_Resize(&out->bytes, used);
     }
     else {

@@ -15,8 +15,11 @@ typedef struct {
     char *limit; /* where the slack begins */
 } Buffer;
 
-/* Begins with little room; 0, or -1 with MemoryError. */
-int buffer_begin(Buffer *out);
+/* What a batch of rows begins with: room for a short row or two. */
+#define BUFFER_FIRST_BYTES 480
+
+/* Begins with room for `size` bytes; 0, or -1 with MemoryError. */
+int buffer_begin(Buffer *out, Py_ssize_t size);
 
 /* After the first of `rows` rows: makes room for as many as it, if that is not too much. The
  * rows of most batches fill a chunk and are about as long, so that nothing moves then. */

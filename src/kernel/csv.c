@@ -208,17 +208,9 @@ write_any(Rows *rows, PyObject *value)
 static int
 write_converted(Rows *rows, PyObject *value)
 {
-    PyObject *convert = dict_get(rows->converts, (PyObject *)Py_TYPE(value));
-    if (convert == NULL) {
-        return -1;
-    }
-    PyObject *cell = convert == Py_None ? Py_NewRef(value) : PyObject_CallOneArg(convert, value);
-    Py_DECREF(convert);
-    if (cell == NULL) {
-        return -1;
-    }
-    int done = write_any(rows, cell);
-    Py_DECREF(cell);
+    PyObject *cell = rows_convert(rows->converts, value);
+    int done = cell == NULL ? -1 : write_any(rows, cell);
+    Py_XDECREF(cell);
     return done;
 }
 
@@ -283,8 +275,9 @@ write_value(Rows *rows, PyObject *value)
 }
 
 static int
-write_cell(Rows *rows, PyObject *value, Py_ssize_t position)
+write_cell(void *loop, PyObject *value, Py_ssize_t position)
 {
+    Rows *rows = loop;
     if (position && csv_write_delimiter(&rows->csv, &rows->out) < 0) {
         return -1;
     }
@@ -292,46 +285,14 @@ write_cell(Rows *rows, PyObject *value, Py_ssize_t position)
 }
 
 static int
-write_cells(Rows *rows, PyObject *cells)
+write_row(void *loop, PyObject *row)
 {
-    Py_ssize_t width = rows->shape.width;
-    for (Py_ssize_t i = 0; i < width; i++) {
-        PyObject *value = item_of(cells, i);
-        int done = value == NULL ? -1 : write_cell(rows, value, i);
-        item_done(cells, value);
-        if (done < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int
-write_row(Rows *rows, PyObject *row)
-{
+    Rows *rows = loop;
     Py_ssize_t start = rows->out.at - rows->out.start;
-    PyObject *cells = shape_cut(&rows->shape, row);
-    if (cells == NULL) {
+    if (rows_cells(&rows->shape, row, rows, write_cell) < 0) {
         return -1;
     }
-    int done = write_cells(rows, cells);
-    Py_DECREF(cells);
-    return done < 0 ? -1 : csv_end_row(&rows->csv, &rows->out, start, rows->shape.width);
-}
-
-static int
-write_batch(Rows *rows, PyObject *batch)
-{
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(batch); i++) {
-        PyObject *row = item_of(batch, i);
-        int done = row == NULL ? -1 : write_row(rows, row);
-        item_done(batch, row);
-        if (done < 0 ||
-            (i == 0 && buffer_expect(&rows->out, PySequence_Fast_GET_SIZE(batch)) < 0)) {
-            return -1;
-        }
-    }
-    return 0;
+    return csv_end_row(&rows->csv, &rows->out, start, rows->shape.width);
 }
 
 /* csv_rows(batch, shape, dialect, converts) -> bytes, or None where Python must do it. */
@@ -347,17 +308,5 @@ kernel_csv_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (shape_read(&rows.shape, args[1]) < 0 || csv_read(&rows.csv, args[2]) < 0) {
         return NULL;
     }
-    PyObject *batch = PySequence_Fast(args[0], "a batch is a sequence of rows");
-    if (batch == NULL) {
-        return kernel_not_mine();
-    }
-    int done = buffer_begin(&rows.out);
-    if (done == 0) {
-        done = write_batch(&rows, batch);
-        if (done < 0) {
-            buffer_drop(&rows.out);
-        }
-    }
-    Py_DECREF(batch);
-    return done < 0 ? kernel_not_mine() : buffer_finish(&rows.out);
+    return rows_result(&rows.out, rows_write(args[0], &rows.out, &rows, write_row));
 }

@@ -93,6 +93,8 @@ typedef struct {
 typedef struct {
     const Kernel *kernel;
     Buffer out;
+    PyObject *const *marks; /* the bytes before, between and after the rows */
+    int started;
     PyObject *as_values; /* type of row -> function that makes a JSON value of it, or None */
     PyObject *as_value;  /* function that does so for a value of any type; both borrowed */
     int named;           /* rows become objects, by the shape */
@@ -439,23 +441,15 @@ write_unnamed(Json *json, PyObject *row)
     if (type == &PyDict_Type || type == &PyTuple_Type || type == &PyList_Type) {
         return write_value(json, row, 0);
     }
-    PyObject *as_value = dict_get(json->as_values, (PyObject *)type);
-    if (as_value == NULL) {
-        return -1;
-    }
     Py_INCREF(row);
-    PyObject *made = as_value == Py_None ? Py_NewRef(row) : PyObject_CallOneArg(as_value, row);
+    int done = write_made(json, rows_convert(json->as_values, row), 0);
     Py_DECREF(row);
-    Py_DECREF(as_value);
-    return write_made(json, made, 0);
+    return done;
 }
 
 static int
-write_row(Json *json, PyObject *row)
+write_named(Json *json, PyObject *row)
 {
-    if (!json->named) {
-        return write_unnamed(json, row);
-    }
     PyObject *cells = shape_cut(&json->shape, row);
     int done = cells == NULL ? -1 : write_cells(json, cells, json->shape.names, 0);
     Py_XDECREF(cells);
@@ -463,26 +457,21 @@ write_row(Json *json, PyObject *row)
 }
 
 static int
-write_bytes(Json *json, PyObject *bytes)
+write_mark(Json *json, int index)
 {
-    return buffer_write(&json->out, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
+    PyObject *mark = json->marks[index];
+    return buffer_write(&json->out, PyBytes_AS_STRING(mark), PyBytes_GET_SIZE(mark));
 }
 
-/* `marks` are the bytes before, between and after the rows. */
 static int
-write_batch(Json *json, PyObject *batch, PyObject *const *marks)
+write_row(void *loop, PyObject *row)
 {
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(batch); i++) {
-        PyObject *row = item_of(batch, i);
-        int done = row == NULL ? -1 : write_bytes(json, marks[i > 0]);
-        done = done < 0 ? -1 : write_row(json, row);
-        item_done(batch, row);
-        if (done < 0 ||
-            (i == 0 && buffer_expect(&json->out, PySequence_Fast_GET_SIZE(batch)) < 0)) {
-            return -1;
-        }
+    Json *json = loop;
+    if (write_mark(json, json->started) < 0) {
+        return -1;
     }
-    return write_bytes(json, marks[2]);
+    json->started = 1;
+    return json->named ? write_named(json, row) : write_unnamed(json, row);
 }
 
 static int
@@ -494,6 +483,7 @@ read_arguments(Json *json, PyObject *const *args, Py_ssize_t nargs)
                         "json_rows(batch, shape, as_values, as_value, before, between, after)");
         return -1;
     }
+    json->marks = args + 4;
     json->as_values = args[2];
     json->as_value = args[3];
     json->named = args[1] != Py_None;
@@ -519,20 +509,10 @@ kernel_json_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (read_arguments(&json, args, nargs) < 0) {
         return NULL;
     }
-    PyObject *batch = PySequence_Fast(args[0], "a batch is a sequence of rows");
-    if (batch == NULL) {
-        return kernel_not_mine();
-    }
-    int done = buffer_begin(&json.out);
-    if (done == 0) {
-        done = write_batch(&json, batch, args + 4);
-        if (done < 0) {
-            buffer_drop(&json.out);
-        }
-    }
+    int done = rows_write(args[0], &json.out, &json, write_row);
+    done = done < 0 ? -1 : write_mark(&json, 2);
     for (int i = 0; i < KNOWN_NAMES; i++) {
         Py_XDECREF(json.names[i].name);
     }
-    Py_DECREF(batch);
-    return done < 0 ? kernel_not_mine() : buffer_finish(&json.out);
+    return rows_result(&json.out, done);
 }

@@ -2,7 +2,7 @@
 #ifndef UNSPOOL_ROWS_H
 #define UNSPOOL_ROWS_H
 
-#include "kernel.h"
+#include "buffer.h"
 
 /* The tuple (names, chosen, width, cuts) that Cells.shape gives. All borrowed. */
 typedef struct {
@@ -61,6 +61,35 @@ item_done(PyObject *sequence, PyObject *item)
     if (!items_stay(sequence)) {
         Py_XDECREF(item);
     }
+}
+
+/* Writes one row, which may be borrowed, or one cell of it; 0 or -1. */
+typedef int (*WriteRow)(void *loop, PyObject *row);
+typedef int (*WriteCell)(void *loop, PyObject *value, Py_ssize_t position);
+
+/* Begins the buffer and writes each row of a batch into it; 0 or -1. */
+int rows_write(PyObject *batch, Buffer *out, void *loop, WriteRow write);
+
+/* What a row loop gives: its bytes, or None where Python must do it. */
+PyObject *rows_result(Buffer *out, int done);
+
+/* What the table of functions makes of a value, as a new reference: the value itself where it
+ * has None. NULL if the type is not in the table, or if the function failed. */
+PyObject *rows_convert(PyObject *converts, PyObject *value);
+
+/* Writes each cell of a row; 0 or -1. Here, so that `write` becomes part of the loop. */
+static inline int
+rows_cells(const Shape *shape, PyObject *row, void *loop, WriteCell write)
+{
+    PyObject *cells = shape_cut(shape, row);
+    int done = cells == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; done == 0 && i < shape->width; i++) {
+        PyObject *value = item_of(cells, i);
+        done = value == NULL ? -1 : write(loop, value, i);
+        item_done(cells, value);
+    }
+    Py_XDECREF(cells);
+    return done;
 }
 
 #endif
