@@ -17,6 +17,7 @@ from django.http import HttpRequest, StreamingHttpResponse  # type: ignore[impor
 from unspool import asgi, wsgi
 from unspool.drive import AsyncChunks
 from unspool.formats.csv import Csv
+from unspool.sources.known import is_async
 from unspool.sources.workers import Lane
 from unspool.stream import Stream
 from unspool.types import Format
@@ -106,10 +107,10 @@ class _Content:
     async def open(self) -> AsyncChunks[bytes]:
         """The chunks."""
         if self._chunks is None:
-            is_async = isinstance(self._plan.rows, AsyncIterable)
+            awaited = is_async(self._plan.rows)
             # Copied on the thread where the rows will run: what Django keeps for the request
             # (language, time zone) is only visible on the thread that it was moved to.
-            self._context = copy_context() if is_async else await sync_to_async(copy_context)()
+            self._context = copy_context() if awaited else await sync_to_async(copy_context)()
             self._chunks = asgi.open_chunks(self._plan, self._context, self._thread)
         return self._chunks
 
@@ -123,7 +124,7 @@ class _Content:
         The view may have been called by a sync middleware, which was in charge of that and is
         not any more.
         """
-        if self._context is not None and isinstance(self._plan.rows, AsyncIterable):
+        if self._context is not None and is_async(self._plan.rows):
             executors = AsyncToSync.executors
             now = getattr(executors, "current", None)
             self._context.run(setattr, executors, "current", now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S, Coalescer
 from unspool.errors import UsageError
@@ -88,12 +88,12 @@ class Stream:
 
     def headers(self) -> list[tuple[str, str]]:
         """The headers of the answer."""
-        return stream_headers(find(self.format).media_type, self.filename)
+        return stream_headers(self._format().media_type, self.filename)
 
     def pipeline(self) -> Pipeline[bytes]:
         """A new pipeline from rows to chunks."""
         return Pipeline(
-            find(self.format).encoder(self.columns),
+            self._format().encoder(self.columns),
             Coalescer(b"", self.chunk_bytes, self.flush_after_s),
             batch_rows=self.batch_rows,
             deadline_s=self.deadline_s,
@@ -103,6 +103,12 @@ class Stream:
     def hooks(self) -> Hooks:
         """Whom to tell about the end."""
         return Hooks(self.on_close, self.on_error, self.on_disconnect)
+
+    def _format(self) -> Format:
+        """The format; where the rows are bytes that are encoded already, the one of those."""
+        format = find(self.format)
+        encoded_as = getattr(self.rows, "encoded_as", None)
+        return format if encoded_as is None else cast(Format, encoded_as(format))
 
     def _keep_alive(self) -> tuple[bytes, float] | None:
         if self.keep_alive_s is None:
