@@ -16,6 +16,10 @@ __all__ = ["BATCH_ROWS", "Pipeline"]
 # How much larger than the last a batch may be: the guess of what fills a chunk may be wrong.
 _GROWTH = 8
 
+# A batch that is meant to fill a chunk has this part more: rows are not all of one length, and
+# one that falls just short would make a chunk of twice the size, and a copy, with the next.
+_SLACK = 32
+
 # Above some hundred rows a batch gains nothing more. Narrow rows fill a chunk with this many.
 BATCH_ROWS = 1024
 
@@ -109,7 +113,9 @@ class Pipeline(Generic[AnyStr]):
 
     def _next_want(self, rows: int, size: int) -> int:
         fill = self._coalescer.target * rows // size if size else self._batch_rows
-        return max(1, min(self.want * _GROWTH, self._batch_rows, fill + 1))
+        fill += fill // _SLACK + 1
+        batches = -(-fill // self._batch_rows)
+        return max(1, min(self.want * _GROWTH, -(-fill // batches)))
 
     def _counted(self, chunk: AnyStr) -> AnyStr:
         self.sent += len(chunk)
