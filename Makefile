@@ -28,7 +28,7 @@ check: .venv/test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-unit: .venv/test .cache/chromium .cache/nginx
+unit: .venv/test .cache/chromium .cache/nginx .cache/brotli .cache/zstd
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
 
@@ -85,6 +85,11 @@ pins: .venv/test
 	mkdir -p .cache
 	command -v nginx || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nginx-light)
 	ln -sf "$$(command -v nginx)" $@
+
+.cache/brotli .cache/zstd:
+	mkdir -p .cache
+	command -v $(@F) || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq $(@F))
+	ln -sf "$$(command -v $(@F))" $@
 
 # Runs every server, and writes the table in docs/servers.md.
 servers: .venv/test .cache/nginx
