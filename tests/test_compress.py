@@ -1,13 +1,10 @@
 import gzip
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
-import brotli
 import pytest
-import zstandard
-from helpers import new_source
+from helpers import new_source, reader
 
 from unspool import Stream, UsageError, compress
 from unspool.compress import CODINGS, Compressor, offered
@@ -16,15 +13,6 @@ from unspool.headers import Asked
 
 CHUNKS = [b"id,name\r\n", *(b"%d,Ada \xc3\xa9\r\n" % n * 50 for n in range(8))]
 ALL = list(CODINGS)
-
-
-def reader(coding):
-    """A decoder of somebody else's: `read(data)` gives what it can decode by now."""
-    if coding == "gzip":
-        return zlib.decompressobj(31).decompress
-    if coding == "br":
-        return brotli.Decompressor().process
-    return zstandard.ZstdDecompressor().decompressobj().decompress
 
 
 def tool(coding, data):

@@ -33,7 +33,8 @@ class StreamResponse(StreamingHttpResponse):  # type: ignore[misc]
     def __init__(
         self, content: Any, plan: Stream, status: int, headers: Mapping[str, str] | None
     ) -> None:
-        super().__init__(content, status=status, headers=dict(merged(plan.headers(), headers)))
+        all_headers = dict(merged(plan.headers(), (headers or {}).items()))
+        super().__init__(content, status=status, headers=all_headers)
 
 
 class _AsyncStreamResponse(StreamResponse):

@@ -21,6 +21,8 @@ __all__ = [
     "stream_headers",
 ]
 
+Header = tuple[str, str]
+
 IDENTITY = "identity"
 """The content coding that changes nothing (RFC 9110 §8.4.1)."""
 
@@ -81,7 +83,7 @@ def _check_filename(filename: str) -> None:
         raise UsageError(f"filename {shown(filename)} {problem}.")
 
 
-def stream_headers(media_type: str, filename: str | None = None) -> list[tuple[str, str]]:
+def stream_headers(media_type: str, filename: str | None = None) -> list[Header]:
     """The headers that a streamed answer of `media_type` needs, in a fixed order.
 
     - `X-Accel-Buffering: no` tells nginx and its kin to pass bytes on as they come.
@@ -165,7 +167,7 @@ def _weights(accept_encoding: str) -> dict[str, float]:
     return weights
 
 
-def coding_headers(coding: str) -> list[tuple[str, str]]:
+def coding_headers(coding: str) -> list[Header]:
     """The headers of an answer that is compressed by `coding`, and could have been otherwise.
 
     >>> coding_headers("gzip")
@@ -177,18 +179,16 @@ def coding_headers(coding: str) -> list[tuple[str, str]]:
     return vary if coding == IDENTITY else [*vary, ("Content-Encoding", coding)]
 
 
-def merged(
-    ours: Sequence[tuple[str, str]], theirs: Mapping[str, str] | None
-) -> list[tuple[str, str]]:
+def merged(ours: Sequence[Header], theirs: Iterable[Header]) -> list[Header]:
     """Our headers, and those of the view in their place.
 
     Except that `Vary` gets both values (RFC 9110 §12.5.5), and that the Content-Length of an
     answer that we compress is left out: it is that of the plain one.
 
-    >>> merged([("Vary", "Accept-Encoding"), ("X-A", "1")], {"vary": "Cookie", "x-a": "2"})
+    >>> merged([("Vary", "Accept-Encoding"), ("X-A", "1")], [("vary", "Cookie"), ("x-a", "2")])
     [('vary', 'Accept-Encoding, Cookie'), ('x-a', '2')]
     """
-    given = list((theirs or {}).items())
+    given = list(theirs)
     replaced = {name.lower() for name, _ in given}
     default = {name.lower(): value for name, value in ours}
     headers = [(name, value) for name, value in ours if name.lower() not in replaced]

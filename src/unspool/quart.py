@@ -161,7 +161,7 @@ async def stream(
         await asyncio.shield(body.chunks.aclose())
         raise
     response: Response = current_app.response_class(body, status)
-    for name, value in merged(plan.headers(), headers):
+    for name, value in merged(plan.headers(), (headers or {}).items()):
         response.headers[name] = value
     response.timeout = None
     return response

@@ -29,7 +29,7 @@ class StreamResponse(Response):
     ) -> None:
         super().__init__(status_code=status, background=background)
         del self.headers["content-length"]
-        self.headers.update(dict(merged(plan.headers(), headers)))
+        self.headers.update(dict(merged(plan.headers(), (headers or {}).items())))
         self.chunks = open_chunks(plan)
         self._plan = plan
 

@@ -14,7 +14,7 @@ from unspool.asgi.types import Headers, Message, Receive, Scope, Send
 from unspool.connection import break_off, socket_to
 from unspool.drive import AsyncChunks, adrive
 from unspool.formats.csv import Csv
-from unspool.headers import Asked
+from unspool.headers import Asked, merged
 from unspool.observe import Outcome
 from unspool.pipeline import Pipeline
 from unspool.sources.async_rows import AsyncRowSource
@@ -217,7 +217,7 @@ class Answer:
         """Sends the answer."""
         plan = self.plan.asked(Asked.by_scope(scope))
         chunks = open_chunks(plan, self.context)
-        headers = [*plan.headers(), *self.headers]
+        headers = merged(plan.headers(), self.headers)
         await respond(chunks, self.status, headers, scope, receive, send)
 
 

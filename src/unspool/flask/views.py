@@ -91,7 +91,7 @@ def stream(
 
     chunks = Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
     kind = response_class(current_app.response_class)  # type: ignore[arg-type]
-    response = kind(chunks, status, merged(plan.headers(), headers))
+    response = kind(chunks, status, merged(plan.headers(), (headers or {}).items()))
     if held.environ["REQUEST_METHOD"] != "HEAD":
         # A list has all its rows now: if it ends within three chunks (the first is one row),
         # the length of the answer is known.
