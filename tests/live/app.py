@@ -5,7 +5,13 @@ import time
 
 import flask
 
-from unspool.flask import stream, stream_csv, stream_template_string, stream_with_context
+from unspool.flask import (
+    compressed,
+    stream,
+    stream_csv,
+    stream_template_string,
+    stream_with_context,
+)
 
 app = flask.Flask(__name__)
 
@@ -14,7 +20,9 @@ app = flask.Flask(__name__)
 def rows_csv():
     count = flask.request.args.get("n", type=int)
     return stream_csv(
-        ((n, f"text {n}", n / 8, None) for n in range(count)), columns=["n", "text", "x", "none"]
+        ((n, f"text {n}", n / 8, None) for n in range(count)),
+        columns=["n", "text", "x", "none"],
+        compress=True,
     )
 
 
@@ -28,7 +36,7 @@ def fail():
                 raise LookupError("boom")
             yield {"n": n}
 
-    return stream(rows(), "ndjson")
+    return stream(rows(), "ndjson", compress=True)
 
 
 @app.get("/stuck")
@@ -39,7 +47,7 @@ def stuck():
                 time.sleep(1)
             yield {"n": n, "made": time.time()}
 
-    return stream(rows(), "ndjson")
+    return stream(rows(), "ndjson", compress=True)
 
 
 @app.get("/template")
@@ -48,6 +56,16 @@ def template():
     return stream_template_string(
         "<table>{% for r in rows %}<tr><td>{{ r[0] }}<td>{{ r[1] }}{% endfor %}</table>", rows=rows
     )
+
+
+@app.get("/compressed-template")
+def compressed_template():
+    return compressed(template())
+
+
+@app.get("/compressed-slow-table")
+def compressed_slow_table():
+    return compressed(slow_table())
 
 
 @app.get("/slow-table")
