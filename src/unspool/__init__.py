@@ -18,12 +18,15 @@ from unspool.errors import (
     UsedTwice,
     WouldBuffer,
 )
+from unspool.formats.arrow import Arrow
 from unspool.formats.csv import Csv
 from unspool.formats.json import Json, Ndjson
+from unspool.formats.parquet import Parquet
 from unspool.formats.text import Text
 from unspool.stream import Stream
 
 __all__ = [
+    "Arrow",
     "BrokenApp",
     "Csv",
     "DeadlineExceeded",
@@ -34,6 +37,7 @@ __all__ = [
     "Ndjson",
     "NotIterable",
     "OutsideContext",
+    "Parquet",
     "RowError",
     "SourceError",
     "Stream",

@@ -14,9 +14,11 @@ from unspool.types import Format
 __all__ = ["FORMATS", "find"]
 
 FORMATS = {
+    "arrow": ("unspool.formats.arrow", "Arrow"),
     "csv": ("unspool.formats.csv", "Csv"),
     "json": ("unspool.formats.json", "Json"),
     "ndjson": ("unspool.formats.json", "Ndjson"),
+    "parquet": ("unspool.formats.parquet", "Parquet"),
     "text": ("unspool.formats.text", "Text"),
 }
 
