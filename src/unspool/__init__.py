@@ -22,6 +22,7 @@ from unspool.formats.arrow import Arrow
 from unspool.formats.csv import Csv
 from unspool.formats.json import Json, Ndjson
 from unspool.formats.parquet import Parquet
+from unspool.formats.sse import Event, Sse
 from unspool.formats.text import Text
 from unspool.stream import Stream
 
@@ -31,6 +32,7 @@ __all__ = [
     "Csv",
     "DeadlineExceeded",
     "EmptySource",
+    "Event",
     "Json",
     "LengthMismatch",
     "MissingExtra",
@@ -40,6 +42,7 @@ __all__ = [
     "Parquet",
     "RowError",
     "SourceError",
+    "Sse",
     "Stream",
     "StreamError",
     "Text",

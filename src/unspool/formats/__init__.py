@@ -19,6 +19,7 @@ FORMATS = {
     "json": ("unspool.formats.json", "Json"),
     "ndjson": ("unspool.formats.json", "Ndjson"),
     "parquet": ("unspool.formats.parquet", "Parquet"),
+    "sse": ("unspool.formats.sse", "Sse"),
     "text": ("unspool.formats.text", "Text"),
 }
 
