@@ -5,6 +5,7 @@ from unspool.errors import (
     DeadlineExceeded,
     EmptySource,
     LengthMismatch,
+    MemberError,
     MissingExtra,
     NotIterable,
     OutsideContext,
@@ -24,6 +25,7 @@ from unspool.formats.json import Json, Ndjson
 from unspool.formats.parquet import Parquet
 from unspool.formats.sse import Event, Sse
 from unspool.formats.text import Text
+from unspool.formats.zip import Member, Zip
 from unspool.stream import Stream
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "Event",
     "Json",
     "LengthMismatch",
+    "Member",
+    "MemberError",
     "MissingExtra",
     "Ndjson",
     "NotIterable",
@@ -52,4 +56,5 @@ __all__ = [
     "UsageError",
     "UsedTwice",
     "WouldBuffer",
+    "Zip",
 ]

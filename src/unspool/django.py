@@ -17,6 +17,7 @@ from django.http import HttpRequest, StreamingHttpResponse  # type: ignore[impor
 from unspool import asgi, wsgi
 from unspool.drive import AsyncChunks
 from unspool.formats.csv import Csv
+from unspool.sources.members import rows_for
 from unspool.sources.workers import Lane
 from unspool.stream import Stream
 from unspool.types import Format
@@ -98,6 +99,7 @@ class _Content:
 
     def __init__(self, plan: Stream) -> None:
         self._plan = plan
+        self._is_async = isinstance(rows_for(plan.format, plan.rows), AsyncIterable)
         self._thread = _RequestThread()
         self._context: Context | None = None
         self._chunks: AsyncChunks[bytes] | None = None
@@ -106,10 +108,11 @@ class _Content:
     async def open(self) -> AsyncChunks[bytes]:
         """The chunks."""
         if self._chunks is None:
-            is_async = isinstance(self._plan.rows, AsyncIterable)
             # Copied on the thread where the rows will run: what Django keeps for the request
             # (language, time zone) is only visible on the thread that it was moved to.
-            self._context = copy_context() if is_async else await sync_to_async(copy_context)()
+            self._context = (
+                copy_context() if self._is_async else await sync_to_async(copy_context)()
+            )
             self._chunks = asgi.open_chunks(self._plan, self._context, self._thread)
         return self._chunks
 
@@ -123,7 +126,7 @@ class _Content:
         The view may have been called by a sync middleware, which was in charge of that and is
         not any more.
         """
-        if self._context is not None and isinstance(self._plan.rows, AsyncIterable):
+        if self._context is not None and self._is_async:
             executors = AsyncToSync.executors
             now = getattr(executors, "current", None)
             self._context.run(setattr, executors, "current", now)

@@ -8,6 +8,7 @@
     ├── SourceError (ValueError)            the data is wrong: mend the source
     │   ├── EmptySource                     no row came, so there is no header
     │   └── RowError                        one row cannot be written: names row and column
+    │       └── MemberError                 the same, in a member of a ZIP
     ├── StreamError (RuntimeError)          the answer is used in a way that would lose it
     │   ├── WouldBuffer                     something wants the whole answer in memory
     │   ├── TooLate                         something was changed after it was sent
@@ -27,6 +28,7 @@ __all__ = [
     "DeadlineExceeded",
     "EmptySource",
     "LengthMismatch",
+    "MemberError",
     "MissingExtra",
     "NotIterable",
     "OutsideContext",
@@ -98,11 +100,32 @@ class RowError(SourceError):
         self.value = value
         super().__init__(problem)
 
+    def place_after(self, rows: int) -> None:
+        """Makes `row`, which counted from the start of a batch, count these rows before it too."""
+        self.row += rows
+
     def __str__(self) -> str:
         place = f"row {self.row}"
         if self.column is not None:
             place += f", column {self.column!r}"
         return f"{place}: {self.problem}"
+
+
+class MemberError(RowError):
+    """One row of a member of a ZIP that its format cannot carry. `row` counts in the member."""
+
+    def __init__(self, member: str, rows_before: int, error: RowError) -> None:
+        index = error.row - 1
+        super().__init__(error.problem, index=index, column=error.column, value=error.value)
+        self.member = member
+        self._row_of_member = rows_before + error.row
+
+    def place_after(self, rows: int) -> None:
+        """Members count their own rows."""
+        self.row = self._row_of_member
+
+    def __str__(self) -> str:
+        return f"member {self.member!r}, {super().__str__()}"
 
 
 class StreamError(UnspoolError, RuntimeError):

@@ -13,6 +13,7 @@ from unspool.connection import Watch, break_off, ends_cleanly, socket_of, warn_o
 from unspool.drive import Chunks, drive
 from unspool.errors import BrokenApp, LengthMismatch, UsageError, UsedTwice
 from unspool.formats.csv import Csv
+from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.types import Format
@@ -126,7 +127,11 @@ def open_chunks(
     """The chunks of a plan, in a copy of the current context; for `beside` see `RowSource`."""
     context = copy_context()
     source: RowSource[Any] = RowSource(
-        plan.rows, context, same_thread=plan.same_thread, beside=beside, release=plan.release
+        rows_for(plan.format, plan.rows),
+        context,
+        same_thread=plan.same_thread,
+        beside=beside,
+        release=plan.release,
     )
     pipeline = plan.pipeline()
 

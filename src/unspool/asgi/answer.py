@@ -15,6 +15,7 @@ from unspool.drive import AsyncChunks, adrive
 from unspool.formats.csv import Csv
 from unspool.observe import Outcome
 from unspool.sources.async_rows import AsyncRowSource
+from unspool.sources.members import rows_for
 from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, rows_of
 from unspool.sources.workers import Lane, Workers
@@ -44,10 +45,11 @@ def open_chunks(
         context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
 
     source: AsyncRowSource[Any] | PooledSource[Any]
-    if isinstance(plan.rows, AsyncIterable):
-        source = AsyncRowSource(plan.rows, context, plan.release)
+    rows = rows_for(plan.format, plan.rows)
+    if isinstance(rows, AsyncIterable):
+        source = AsyncRowSource(rows, context, plan.release)
     else:
-        puller = Puller(rows_of(plan.rows), context, plan.release)
+        puller = Puller(rows_of(rows), context, plan.release)
         source = PooledSource(puller, lane or Lane(_WORKERS))
     return _OwnChunks(adrive(pipeline, source), source, on_closed)
 

@@ -14,6 +14,7 @@ from unspool.flask.context import hold
 from unspool.flask.response import StreamResponse, response_class
 from unspool.formats.csv import Csv
 from unspool.observe import Outcome
+from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.types import Format
@@ -78,7 +79,7 @@ def stream(
 
     try:
         source: RowSource[Any] = RowSource(
-            rows,
+            rows_for(format, rows),
             held.context,
             same_thread=plan.same_thread,
             beside=lambda: held.g_values,

@@ -8,10 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import cast
 
-from unspool.errors import UnknownFormat
+from unspool.errors import UnknownFormat, UsageError, shown
 from unspool.types import Format
 
-__all__ = ["FORMATS", "find"]
+__all__ = ["FORMATS", "by_suffix", "find"]
 
 FORMATS = {
     "arrow": ("unspool.formats.arrow", "Arrow"),
@@ -21,6 +21,7 @@ FORMATS = {
     "parquet": ("unspool.formats.parquet", "Parquet"),
     "sse": ("unspool.formats.sse", "Sse"),
     "text": ("unspool.formats.text", "Text"),
+    "zip": ("unspool.formats.zip", "Zip"),
 }
 
 
@@ -43,3 +44,22 @@ formula_guard=False, end_mark=False)
     except KeyError:
         raise UnknownFormat(format, sorted(FORMATS)) from None
     return cast(Format, getattr(import_module(module), name)())
+
+
+def by_suffix(filename: str) -> str:
+    """The name of the format whose files end as `filename` does.
+
+    Raises:
+        UsageError: there is none; the message lists the suffixes there are.
+
+    >>> by_suffix("flights.ndjson")
+    'ndjson'
+    """
+    suffixes = {find(name).suffix: name for name in FORMATS}
+    for suffix, name in suffixes.items():
+        if filename.lower().endswith(suffix):
+            return name
+    raise UsageError(
+        f"{shown(filename)} has the suffix of no format, of which there are "
+        f"{', '.join(sorted(suffixes))}. Say what it is: format='csv'."
+    )

@@ -135,7 +135,7 @@ class SseEncoder:
         try:
             return self._events_of([row])
         except RowError as error:
-            error.row += index
+            error.place_after(index)
             raise
 
     def _events_of(self, batch: Batch) -> Sequence[Event]:
