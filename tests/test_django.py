@@ -417,7 +417,7 @@ def test_closing_a_response_that_was_never_sent_closes_the_rows(new_rows, render
     rows = new_rows()
 
     class Asked:
-        method, scope = "GET", {}
+        method, scope, META = "GET", {}, {}
 
     async def main():
         response = stream(Asked, rows, **rows.options())

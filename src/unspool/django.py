@@ -17,6 +17,7 @@ from django.http import HttpRequest, StreamingHttpResponse  # type: ignore[impor
 from unspool import asgi, wsgi
 from unspool.drive import AsyncChunks
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
 from unspool.sources.members import rows_for
 from unspool.sources.workers import Lane
 from unspool.stream import Stream
@@ -33,8 +34,7 @@ class StreamResponse(StreamingHttpResponse):  # type: ignore[misc]
     def __init__(
         self, content: Any, plan: Stream, status: int, headers: Mapping[str, str] | None
     ) -> None:
-        all_headers = {**dict(plan.headers()), **(headers or {})}
-        super().__init__(content, status=status, headers=all_headers)
+        super().__init__(content, status=status, headers=dict(merged(plan.headers(), headers)))
 
 
 class _AsyncStreamResponse(StreamResponse):
@@ -228,7 +228,7 @@ def stream(
     ...     rows = ({"n": n, "square": n * n} for n in range(3))
     ...     return stream(request, rows, filename="squares.csv")
     """
-    plan = Stream(rows, format, **options)
+    plan = Stream(rows, format, **options).asked(Asked.by_environ(request.META))
     if hasattr(request, "scope"):  # ASGIRequest, or what stands for it.
         return _AsyncStreamResponse(plan, request, status, headers)
     environ = request.META

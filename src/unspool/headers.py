@@ -1,14 +1,34 @@
-"""Response headers of a stream, as plain lists of name and value."""
+"""Headers of an answer, as plain lists of name and value, and what its request asked for."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from unspool.errors import UsageError, shown
 
-__all__ = ["content_disposition", "stream_headers"]
+__all__ = [
+    "IDENTITY",
+    "Asked",
+    "chosen_coding",
+    "coding_headers",
+    "content_disposition",
+    "merged",
+    "stream_headers",
+]
+
+IDENTITY = "identity"
+"""The content coding that changes nothing (RFC 9110 §8.4.1)."""
+
+# One member of Accept-Encoding (RFC 9110 §12.5.3 and §12.4.2); an empty one is allowed.
+_CODING = re.compile(
+    r"[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)"
+    r"(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*)?"
+)
 
 # attr-char of RFC 8187 §3.2.1, beside letters and digits.
 _ATTR_CHARS = "!#$&+-.^_`|~"
@@ -80,4 +100,101 @@ def stream_headers(media_type: str, filename: str | None = None) -> list[tuple[s
     ]
     if filename is not None:
         headers.append(("Content-Disposition", content_disposition(filename)))
+    return headers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request says about the answer that it wants.
+
+    Args:
+        accept_encoding: the value of Accept-Encoding, or None.
+    """
+
+    accept_encoding: str | None = None
+
+    @classmethod
+    def by_environ(cls, environ: Mapping[str, Any]) -> Asked:
+        """What the request of a WSGI environment asks for."""
+        return cls(environ.get("HTTP_ACCEPT_ENCODING"))
+
+    @classmethod
+    def by_scope(cls, scope: Mapping[str, Any]) -> Asked:
+        """What the request of an ASGI scope asks for."""
+        return cls(_joined(scope.get("headers", ()), b"accept-encoding"))
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """The values of all fields of this name (RFC 9110 §5.3)."""
+    values = [value.decode("latin-1") for key, value in headers if key.lower() == name]
+    return ", ".join(values) if values else None
+
+
+def chosen_coding(accept_encoding: str | None, offered: Sequence[str]) -> str:
+    """The content coding to answer with: one of `offered`, best first, or identity.
+
+    Follows RFC 9110 §12.5.3: the coding that the client values most; the first of `offered`
+    among equals, and any of them before identity. A client that names none that is offered,
+    sends no such header or a malformed one gets identity, also if it refuses that.
+
+    >>> chosen_coding("gzip, deflate, br, zstd", ["zstd", "br", "gzip"])
+    'zstd'
+    >>> chosen_coding("gzip, br;q=0.5", ["zstd", "br", "gzip"])
+    'gzip'
+    """
+    weights = _weights(accept_encoding or "")
+    rest = weights.get("*", 0.0)
+    best, most = IDENTITY, weights.get(IDENTITY, 0.0)
+    for coding in reversed(offered):
+        weight = weights.get(coding, rest)
+        if weight and weight >= most:
+            best, most = coding, weight
+    return best
+
+
+def _weights(accept_encoding: str) -> dict[str, float]:
+    """How much the client values each coding it names; nothing if the header is malformed."""
+    weights = {}
+    for member in accept_encoding.split(","):
+        match = _CODING.fullmatch(member)
+        if match is None:
+            return {}
+        if match[1]:
+            coding = match[1].lower()
+            weights["gzip" if coding == "x-gzip" else coding] = float(match[2] or 1)  # §8.4.1.3
+    return weights
+
+
+def coding_headers(coding: str) -> list[tuple[str, str]]:
+    """The headers of an answer that is compressed by `coding`, and could have been otherwise.
+
+    >>> coding_headers("gzip")
+    [('Vary', 'Accept-Encoding'), ('Content-Encoding', 'gzip')]
+    >>> coding_headers("identity")
+    [('Vary', 'Accept-Encoding')]
+    """
+    vary = [("Vary", "Accept-Encoding")]
+    return vary if coding == IDENTITY else [*vary, ("Content-Encoding", coding)]
+
+
+def merged(
+    ours: Sequence[tuple[str, str]], theirs: Mapping[str, str] | None
+) -> list[tuple[str, str]]:
+    """Our headers, and those of the view in their place.
+
+    Except that `Vary` gets both values (RFC 9110 §12.5.5), and that the Content-Length of an
+    answer that we compress is left out: it is that of the plain one.
+
+    >>> merged([("Vary", "Accept-Encoding"), ("X-A", "1")], {"vary": "Cookie", "x-a": "2"})
+    [('vary', 'Accept-Encoding, Cookie'), ('x-a', '2')]
+    """
+    given = list((theirs or {}).items())
+    replaced = {name.lower() for name, _ in given}
+    default = {name.lower(): value for name, value in ours}
+    headers = [(name, value) for name, value in ours if name.lower() not in replaced]
+    for name, value in given:
+        if name.lower() == "vary" and "vary" in default:
+            headers.append((name, f"{default['vary']}, {value}"))
+        elif name.lower() != "content-length" or "content-encoding" not in default:
+            headers.append((name, value))
     return headers

@@ -17,6 +17,7 @@ from quart.wrappers.response import ResponseBody
 from unspool import asgi
 from unspool.errors import StreamError
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
 from unspool.stream import Stream
 from unspool.types import Format
 
@@ -149,7 +150,7 @@ async def stream(
     ... async def squares():
     ...     return await stream({"n": n, "square": n * n} for n in range(3))
     """
-    plan = Stream(rows, format, **options)
+    plan = Stream(rows, format, **options).asked(Asked.by_scope(request.scope))
     body = _Body(plan)
     try:
         if request.method == "HEAD":
@@ -160,7 +161,7 @@ async def stream(
         await asyncio.shield(body.chunks.aclose())
         raise
     response: Response = current_app.response_class(body, status)
-    for name, value in {**dict(plan.headers()), **(headers or {})}.items():
+    for name, value in merged(plan.headers(), headers):
         response.headers[name] = value
     response.timeout = None
     return response

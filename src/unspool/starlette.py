@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from unspool.asgi import Receive, Scope, Send, guard, open_chunks, respond
 from unspool.formats.csv import Csv
+from unspool.headers import IDENTITY, Asked, merged
 from unspool.stream import Stream
 from unspool.types import Format
 
@@ -28,11 +29,17 @@ class StreamResponse(Response):
     ) -> None:
         super().__init__(status_code=status, background=background)
         del self.headers["content-length"]
-        self.headers.update({**dict(plan.headers()), **(headers or {})})
+        self.headers.update(dict(merged(plan.headers(), headers)))
         self.chunks = open_chunks(plan)
+        self._plan = plan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream, then runs the background task, unless the stream failed."""
+        asked = self.chunks.ask(Asked.by_scope(scope))
+        planned = self._plan.headers()
+        self.headers.update(dict(each for each in asked.headers() if each not in planned))
+        if asked.coding != IDENTITY:
+            del self.headers["content-length"]  # It can only be that of the plain answer.
         await respond(self.chunks, self.status_code, self.headers.items(), scope, receive, send)
         if self.background is not None:
             await self.background()

@@ -13,6 +13,7 @@ from unspool.connection import Watch, break_off, ends_cleanly, socket_of, warn_o
 from unspool.drive import Chunks, drive
 from unspool.errors import BrokenApp, LengthMismatch, UsageError, UsedTwice
 from unspool.formats.csv import Csv
+from unspool.headers import Asked
 from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
@@ -102,13 +103,14 @@ def stream(
     plan = Stream(rows, format, **options)
 
     def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        chunks = open_chunks(plan, environ)
+        asked = plan.asked(Asked.by_environ(environ))
+        chunks = open_chunks(asked, environ)
         if environ["REQUEST_METHOD"] == "HEAD":
             chunks.close()
-            start_response(status, plan.headers())
+            start_response(status, asked.headers())
             return ()
         chunks.prime()
-        start_response(status, plan.headers())
+        start_response(status, asked.headers())
         return Body(chunks, environ, chunks.close)
 
     return app

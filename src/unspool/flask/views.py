@@ -13,6 +13,7 @@ from unspool.drive import Chunks, drive
 from unspool.flask.context import hold
 from unspool.flask.response import StreamResponse, response_class
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
 from unspool.observe import Outcome
 from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
@@ -68,16 +69,8 @@ def stream(
     """
     plan = Stream(rows, format, columns, filename, **options)
     held = hold()
-    pipeline = plan.pipeline()
-    watch = Watch(held.environ)
-
-    def on_closed(outcome: Outcome, error: BaseException | None) -> None:
-        with ExitStack() as last_first:
-            last_first.callback(held.release, error)
-            last_first.callback(watch.close)
-            held.context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
-
     try:
+        plan = plan.asked(Asked.by_environ(held.environ))
         source: RowSource[Any] = RowSource(
             rows_for(format, rows),
             held.context,
@@ -88,10 +81,18 @@ def stream(
     except BaseException:
         held.release()
         raise
+    pipeline = plan.pipeline()
+    watch = Watch(held.environ)
+
+    def on_closed(outcome: Outcome, error: BaseException | None) -> None:
+        with ExitStack() as last_first:
+            last_first.callback(held.release, error)
+            last_first.callback(watch.close)
+            held.context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
+
     chunks = Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
     kind = response_class(current_app.response_class)  # type: ignore[arg-type]
-    response = kind(chunks, status, plan.headers())
-    response.headers.update(headers or {})
+    response = kind(chunks, status, merged(plan.headers(), headers))
     if held.environ["REQUEST_METHOD"] != "HEAD":
         # A list has all its rows now: if it ends within three chunks (the first is one row),
         # the length of the answer is known.
