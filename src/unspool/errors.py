@@ -16,6 +16,7 @@
     │   ├── LengthMismatch                  the answer is not as long as it said it was
     │   ├── DeadlineExceeded (TimeoutError) the stream took longer than it may
     │   └── BrokenApp                       an app does not keep to WSGI or ASGI
+    ├── NotAcceptable (ValueError)          the request wants a format that there is not: 406
     └── MissingExtra (ImportError)          an optional package is not installed
 
 An exception raised by your own source is passed on unchanged.
@@ -30,6 +31,7 @@ __all__ = [
     "LengthMismatch",
     "MemberError",
     "MissingExtra",
+    "NotAcceptable",
     "NotIterable",
     "OutsideContext",
     "RowError",
@@ -163,6 +165,28 @@ class DeadlineExceeded(StreamError, TimeoutError):
 
 class BrokenApp(StreamError):
     """An application broke the rules of its interface, so that nothing can be sent."""
+
+
+class NotAcceptable(UnspoolError, ValueError):
+    """The request asks for a format that this view does not give (RFC 9110 §15.5.7).
+
+    The adapters answer with `status` and the message, which lists the `formats` there are: name
+    and media type of each.
+    """
+
+    status = 406
+
+    def __init__(self, formats: list[tuple[str, str]]) -> None:
+        self.formats = formats
+        listed = "".join(f"\n  ?format={name}  ({media_type})" for name, media_type in formats)
+        super().__init__(
+            "This is not to be had in the format that was asked for. Ask for one of these, with "
+            f"?format= or with Accept:{listed}\n"
+        )
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers of an answer that has the message as its content."""
+        return [("Content-Type", "text/plain; charset=utf-8"), ("Vary", "Accept")]
 
 
 class MissingExtra(UnspoolError, ImportError):

@@ -13,6 +13,7 @@ from unspool.asgi.guard import STATE
 from unspool.asgi.types import Headers, Message, Receive, Scope, Send
 from unspool.connection import break_off, socket_to
 from unspool.drive import AsyncChunks, adrive
+from unspool.errors import NotAcceptable
 from unspool.formats.csv import Csv
 from unspool.headers import Asked
 from unspool.observe import Outcome
@@ -217,7 +218,13 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer."""
-        plan = self.plan.asked(Asked.by_scope(scope))
+        try:
+            plan = self.plan.asked(Asked.by_scope(scope))
+        except NotAcceptable as error:
+            await open_chunks(self.plan, self.context).aclose()
+            await send(_start(error.status, error.headers()))
+            await send(_body(str(error).encode(), more=False))
+            return
         chunks = open_chunks(plan, self.context)
         headers = [*plan.headers(), *self.headers]
         await respond(chunks, self.status, headers, scope, receive, send)

@@ -5,13 +5,14 @@ A new format is one module here and one line in this table.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import cast
 
 from unspool.errors import UnknownFormat, UsageError, shown
 from unspool.types import Format
 
-__all__ = ["FORMATS", "by_suffix", "find"]
+__all__ = ["FORMATS", "by_suffix", "find", "suffixes"]
 
 FORMATS = {
     "arrow": ("unspool.formats.arrow", "Arrow"),
@@ -46,6 +47,12 @@ formula_guard=False, end_mark=False)
     return cast(Format, getattr(import_module(module), name)())
 
 
+@cache
+def suffixes() -> dict[str, str]:
+    """The suffixes of files, and the names of their formats."""
+    return {find(name).suffix: name for name in FORMATS}
+
+
 def by_suffix(filename: str) -> str:
     """The name of the format whose files end as `filename` does.
 
@@ -55,11 +62,10 @@ def by_suffix(filename: str) -> str:
     >>> by_suffix("flights.ndjson")
     'ndjson'
     """
-    suffixes = {find(name).suffix: name for name in FORMATS}
-    for suffix, name in suffixes.items():
+    for suffix, name in suffixes().items():
         if filename.lower().endswith(suffix):
             return name
     raise UsageError(
         f"{shown(filename)} has the suffix of no format, of which there are "
-        f"{', '.join(sorted(suffixes))}. Say what it is: format='csv'."
+        f"{', '.join(sorted(suffixes()))}. Say what it is: format='csv'."
     )
