@@ -28,6 +28,7 @@ from unspool.formats.sse import Event, Sse
 from unspool.formats.text import Text
 from unspool.formats.zip import Member, Zip
 from unspool.stream import Stream
+from unspool.verdict import Verdict, verify
 
 __all__ = [
     "Arrow",
@@ -57,6 +58,8 @@ __all__ = [
     "UnspoolError",
     "UsageError",
     "UsedTwice",
+    "Verdict",
     "WouldBuffer",
     "Zip",
+    "verify",
 ]
