@@ -121,3 +121,68 @@ MISFITS = [
     ([object()], "has no Arrow type"),
     ([1, range(3)], "has no Arrow type"),
 ]
+
+
+def zoo(pa):
+    """An array of every type that Arrow has, of two values, by name."""
+    simple = [
+        (1, "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"),
+        ("a", "string large_string string_view"),
+        (b"a", "binary large_binary binary_view"),
+        (datetime.date(2026, 1, 2), "date32 date64"),
+        (True, "bool_"),
+        (1, "bool8"),
+        ('{"a":1}', "json_"),
+        (b"0" * 16, "uuid"),
+    ]
+    types = {
+        name: (value, getattr(pa, name)()) for value, names in simple for name in names.split()
+    }
+    for unit in ("s", "ms", "us", "ns"):
+        clock = pa.time32 if unit in {"s", "ms"} else pa.time64
+        types |= {f"time {unit}": (datetime.time(1, 2), clock(unit))}
+        types |= {f"duration {unit}": (datetime.timedelta(1), pa.duration(unit))}
+        types |= {f"timestamp {unit}": (datetime.datetime(2026, 1, 2), pa.timestamp(unit))}
+        types |= {
+            f"zoned {unit}": (
+                datetime.datetime(2026, 1, 2, tzinfo=UTC),
+                pa.timestamp(unit, "Europe/Paris"),
+            )
+        }
+    for name, digits in (
+        ("decimal32", 9),
+        ("decimal64", 18),
+        ("decimal128", 38),
+        ("decimal256", 76),
+    ):
+        types |= {name: (D("1.5"), getattr(pa, name)(digits, 2))}
+    for name in ("list_", "large_list", "list_view", "large_list_view"):
+        types |= {name: ([1], getattr(pa, name)(pa.int8()))}
+    types |= {
+        "binary(1)": (b"a", pa.binary(1)),
+        "list_(1)": ([1], pa.list_(pa.int8(), 1)),
+        "map_": ([("k", 1)], pa.map_(pa.string(), pa.int8())),
+        "struct": ({"a": {"b": 1}}, pa.struct([("a", pa.struct([("b", pa.int8())]))])),
+        "interval": (pa.MonthDayNano([1, 2, 3]), pa.month_day_nano_interval()),
+        "empty struct": ({}, pa.struct([])),
+    }
+    arrays = {name: pa.array([value, None], kind) for name, (value, kind) in types.items()}
+    numbers, texts = pa.array([1, 2]), pa.array(["a", "b"])
+    tags, at = pa.array([0, 1], pa.int8()), pa.array([0, 1], pa.int32())
+    return arrays | {
+        "null": pa.nulls(2),
+        "dictionary": pa.array(["a", None]).dictionary_encode(),
+        "run ends": pa.RunEndEncodedArray.from_arrays([1, 2], ["a", "b"]),
+        "sparse union": pa.UnionArray.from_sparse(tags, [numbers, texts]),
+        "dense union": pa.UnionArray.from_dense(tags, at, [numbers, texts]),
+    }
+
+
+# What Parquet has no type for, and what it keeps in another one.
+NOT_IN_PARQUET = {"interval", "empty struct", "run ends", "sparse union", "dense union"}
+OTHER_IN_PARQUET = {
+    "date64": "date32[day]",
+    "time s": "time32[ms]",
+    "timestamp s": "timestamp[ms]",
+    "zoned s": "timestamp[ms, tz=Europe/Paris]",
+}

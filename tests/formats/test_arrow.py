@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from formats.columns import COLUMNS, MISFITS
+from formats.columns import COLUMNS, MISFITS, NOT_IN_PARQUET, OTHER_IN_PARQUET, zoo
 from helpers import encode, new_pipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -411,3 +411,29 @@ def test_any_values_come_back_equal_or_are_refused_alike_for_every_batch_size(
     if isinstance(data, bytes):
         assert data == outcome(1)
         assert read(data)["v"].to_pylist() == values
+
+
+ZOO = zoo(pa)
+
+
+@both
+@pytest.mark.parametrize("name", ZOO)
+def test_every_type_of_arrow_goes_through_or_is_refused_with_column_and_way_out(format, read, name):
+    record = pa.record_batch({"n": pa.array([1, 2]), "v": ZOO[name]})
+    encoder = format().encoder(None)
+    if format is Parquet and name in NOT_IN_PARQUET:
+        with pytest.raises(
+            RowError, match=r"row 1, column 'v': Parquet cannot carry .*format='arrow'"
+        ):
+            encoder.feed(Batch(record))
+        with pytest.raises(UsageError, match="schema, column 'v': Parquet cannot carry"):
+            Parquet(record.schema).encoder(None)
+        return
+    # Twice a part, and then enough for a block to be measured.
+    data = b"".join(encoder.feed(Batch(record)) for _ in range(600)) + encoder.end()
+    table = read(data)
+    expected = pa.Table.from_batches([record] * 600)
+    if format is Parquet and name in OTHER_IN_PARQUET:
+        assert str(table.schema.field("v").type) == OTHER_IN_PARQUET[name]
+        expected = expected.cast(table.schema)
+    assert table.equals(expected)

@@ -30,7 +30,8 @@ class Groups:
     """Takes batches of rows and gives tables of `group_rows` rows, fewer if they are large.
 
     The types of the columns are those of `schema`, of the first batch of Arrow data, or else
-    those that hold the values of the first group. Holds one group.
+    those that hold the values of the first group. `refused` says of a schema why the format
+    cannot carry it, if it cannot. Holds one group.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Groups:
         schema: Any,
         group_rows: int,
         group_bytes: int = GROUP_BYTES,
+        refused: Callable[[Any], str | None] = lambda schema: None,
     ) -> None:
         self._format = format
+        self._refused = refused
         self._group_rows = group_rows
         self._group_bits = 8 * group_bytes
         self._schema = None if schema is None else pyarrow().schema(schema)
@@ -50,6 +53,10 @@ class Groups:
                 f"columns={[*columns]!r} are not those of the schema, {self._schema.names!r}. "
                 "Leave columns out."
             )
+        if self._schema is not None:
+            for field in self._schema:
+                if (why := self._why_not(field)) is not None:
+                    raise UsageError(f"schema, column {field.name!r}: {why}")
         self._chosen = columns
         self._cells = Cells(columns if self._schema is None else self._schema.names)
         self._columns: list[Column] = []
@@ -116,6 +123,7 @@ class Groups:
         if self._chosen is not None:
             record = record.select([*self._chosen])
         if self._schema is None and not self._rows:
+            self._check(record.schema)
             self._schema = record.schema
             self._define()
         schema = self._schema or self._schema_now()
@@ -125,6 +133,19 @@ class Groups:
             raise RowError(
                 f"begins a batch of Arrow data that does not fit the schema: {error}", index=0
             ) from error
+
+    def _check(self, schema: Any) -> None:
+        for field in schema:
+            if (why := self._why_not(field)) is not None:
+                raise RowError(why, index=0, column=field.name)
+
+    def _why_not(self, field: Any) -> str | None:
+        """Why the format cannot carry a column; None if it can."""
+        why = self._refused(pyarrow().schema([field]))
+        return why and (
+            f"{self._format} cannot carry {field.type}: {why}. Cast the column to another type "
+            "first, or use format='arrow'."
+        )
 
     def _grouped(self, rows: Any, add: Callable[[Any, int], None]) -> list[Any]:
         tables = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, ClassVar, Literal, get_args
 
 from unspool._optional import require
@@ -65,9 +66,16 @@ class Parquet:
             MissingExtra: pyarrow is not installed.
             UsageError: columns that are not those of the schema.
         """
-        return TableEncoder(
-            Groups("Parquet", columns, self.schema, self.row_group_rows), self._writer
-        )
+        size = self.row_group_rows
+        groups = Groups("Parquet", columns, self.schema, size, refused=self._refused)
+        return TableEncoder(groups, self._writer)
+
+    def _refused(self, schema: Any) -> str | None:
+        try:
+            self._writer(BytesIO(), schema).close()
+        except NotImplementedError as error:  # pyarrow's own is one.
+            return str(error)
+        return None
 
     def _writer(self, sink: Any, schema: Any) -> Any:
         writer = require("pyarrow.parquet", extra="arrow").ParquetWriter
