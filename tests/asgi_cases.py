@@ -10,6 +10,8 @@ import pytest
 from asgi_client import AwaitedRows, PlainRows, ask, get
 from helpers import encode, reader
 
+from unspool.formats import find
+
 HEADERS = [
     ("content-type", "application/x-ndjson"),
     ("cache-control", "no-store"),
@@ -68,6 +70,36 @@ class AsgiCases:
         assert sorted((name.lower(), value) for name, value in answer.headers) == sorted(
             [*HEADERS[1:], ("content-type", "text/x-log"), ("x-more", "1"), *self.more_headers]
         )
+
+    @pytest.mark.parametrize(
+        ("path", "accept", "format"),
+        [
+            ("/", b"*/*", "csv"),
+            ("/?format=json", b"text/csv", "json"),
+            ("/", b"application/json, text/csv;q=0.9", "json"),
+        ],
+    )
+    def test_a_request_chooses_among_formats(self, new_rows, path, accept, format):
+        rows = new_rows(3)
+        app = self.watched(
+            rows, format="csv", columns=["n", "t"], formats=["csv", "json"], filename="a"
+        )
+        answer = get(app, path, headers=[(b"accept", accept)])
+        assert answer.body == encode([(n, f"text {n}") for n in range(3)], format, ["n", "t"])
+        headers = {name.lower(): value for name, value in answer.headers}
+        assert headers["content-disposition"] == f'attachment; filename="a.{format}"'
+        assert headers["content-type"] == find(format).media_type
+        assert headers["vary"].split(", ")[0] == "Accept"
+        assert rows.log == ["started", "closed"]
+
+    def test_a_request_that_wants_another_format_gets_406_and_what_there_is(self, new_rows):
+        rows = new_rows(3)
+        answer = get(self.watched(rows, format="csv", formats=["csv", "json"]), "/?format=xls")
+        assert (answer.status, answer.ended, answer.error) == (406, True, None)
+        assert ("vary", "Accept") in [(name.lower(), value) for name, value in answer.headers]
+        assert b"?format=json  (application/json)" in answer.body
+        assert rows.log == ["closed"]
+        assert rows.hooks[-1] == ("disconnect", 0, 0)
 
     def test_a_failure_before_the_first_row_is_a_real_status(self, new_rows):
         rows = new_rows(fail_at=0)

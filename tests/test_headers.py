@@ -173,8 +173,11 @@ def test_a_request_is_read_from_wsgi_and_from_asgi():
     assert Asked.by_environ({}) == Asked(None)
     headers = [(b"host", b"x"), (b"Accept-Encoding", b"gzip"), (b"accept-encoding", b"br;q=0")]
     assert Asked.by_scope({"headers": headers}) == Asked("gzip, br;q=0")
-    assert Asked.by_scope({"headers": [(b"accept", b"x")]}) == Asked(None)
+    assert Asked.by_scope({"headers": [(b"accept", b"x")]}) == Asked(None, "x")
     assert Asked.by_scope({}) == Asked(None)
+    environ = {"HTTP_ACCEPT": "x", "PATH_INFO": "/a", "QUERY_STRING": "b=1"}
+    scope = {"headers": [(b"Accept", b"x")], "path": "/a", "query_string": b"b=1"}
+    assert Asked.by_environ(environ) == Asked.by_scope(scope) == Asked(None, "x", "/a", "b=1")
 
 
 def test_vary_is_there_also_if_nothing_was_compressed():

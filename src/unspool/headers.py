@@ -111,19 +111,36 @@ class Asked:
 
     Args:
         accept_encoding: the value of Accept-Encoding, or None.
+        accept: the value of Accept, or None.
+        path: the path of its URL.
+        query: what stands after the "?" of its URL.
     """
 
     accept_encoding: str | None = None
+    accept: str | None = None
+    path: str = ""
+    query: str = ""
 
     @classmethod
     def by_environ(cls, environ: Mapping[str, Any]) -> Asked:
         """What the request of a WSGI environment asks for."""
-        return cls(environ.get("HTTP_ACCEPT_ENCODING"))
+        return cls(
+            environ.get("HTTP_ACCEPT_ENCODING"),
+            environ.get("HTTP_ACCEPT"),
+            environ.get("PATH_INFO", ""),
+            environ.get("QUERY_STRING", ""),
+        )
 
     @classmethod
     def by_scope(cls, scope: Mapping[str, Any]) -> Asked:
         """What the request of an ASGI scope asks for."""
-        return cls(_joined(scope.get("headers", ()), b"accept-encoding"))
+        headers = scope.get("headers", ())
+        return cls(
+            _joined(headers, b"accept-encoding"),
+            _joined(headers, b"accept"),
+            scope.get("path", ""),
+            scope.get("query_string", b"").decode("latin-1"),
+        )
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:

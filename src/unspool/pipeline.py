@@ -79,7 +79,7 @@ class Pipeline(Generic[AnyStr]):
             good = error.row - 1
             if good:
                 self._coalescer.hold(self._encoder.feed(_head(batch, good)))
-            error.row += self.rows
+            error.place_after(self.rows)
             self.rows += good
             raise
         if batch:

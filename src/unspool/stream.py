@@ -10,7 +10,15 @@ from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S, Coalescer
 from unspool.compress import Compressor, offered
 from unspool.errors import UsageError
 from unspool.formats import find
-from unspool.headers import IDENTITY, Asked, chosen_coding, coding_headers, stream_headers
+from unspool.headers import (
+    IDENTITY,
+    Asked,
+    chosen_coding,
+    coding_headers,
+    merged,
+    stream_headers,
+)
+from unspool.negotiation import check_formats, chosen_format, named_file
 from unspool.observe import Hooks, Outcome
 from unspool.pipeline import BATCH_ROWS, Pipeline
 from unspool.types import Format
@@ -27,8 +35,10 @@ class Stream:
             `_asdict()`. It is iterated once, and closed if it has `close()`.
         format: a name ("csv", "json", "ndjson", "text") or a format object, such as
             `Csv(delimiter=";")`.
+        formats: the formats that a request may choose from, as names or objects, with
+            `?format=`, the suffix of the path, or Accept; the first by default. See `asked`.
         columns: the column names; taken from the first row if it has any.
-        filename: makes it a download of this name.
+        filename: makes it a download of this name; without a suffix it gets the format's.
         chunk_bytes: a chunk leaves when it is this long, or …
         flush_after_s: … when its oldest byte is this many seconds old.
         batch_rows: the most rows that are taken from the source at a time.
@@ -66,6 +76,7 @@ class Stream:
     chunk_bytes: int = CHUNK_BYTES
     flush_after_s: float = FLUSH_AFTER_S
     batch_rows: int = BATCH_ROWS
+    formats: Sequence[str | Format] | None = None
     same_thread: bool = False
     deadline_s: float | None = None
     keep_alive_s: float | None = None
@@ -92,6 +103,10 @@ class Stream:
                 raise UsageError(f"{name} must be {whole} of at least {least}; got {value!r}.")
         if not isinstance(self.compress, bool):
             raise UsageError(f"compress must be True or False; got {self.compress!r}.")
+        if self.formats is not None:
+            check_formats(self.formats)
+            if self.format not in self.formats:
+                object.__setattr__(self, "format", self.formats[0])
         if self.coding != IDENTITY and not self._compressible():
             raise UsageError(
                 f"coding is {self.coding!r}, but this answer is not to be compressed. Leave it "
@@ -101,19 +116,30 @@ class Stream:
         self.headers()
 
     def asked(self, asked: Asked) -> Stream:
-        """The plan of the answer to this request: this one, with the coding it asked for.
+        """The plan of the answer to this request: with the format and coding it asked for.
+
+        Raises:
+            NotAcceptable: none of the `formats`.
 
         >>> Stream([], compress=True).asked(Asked("gzip")).headers()[-1]
         ('Content-Encoding', 'gzip')
         """
-        if not self._compressible():
-            return self
-        return replace(self, coding=chosen_coding(asked.accept_encoding, offered()))
+        plan = self
+        if self.formats is not None:
+            plan = replace(self, format=chosen_format(self.formats, asked))
+        if not plan._compressible():
+            return plan
+        return replace(plan, coding=chosen_coding(asked.accept_encoding, offered()))
 
     def headers(self) -> list[tuple[str, str]]:
         """The headers of the answer."""
-        headers = stream_headers(self._format().media_type, self.filename)
-        return [*headers, *coding_headers(self.coding)] if self._compressible() else headers
+        filename = self.filename
+        if filename is not None:
+            filename = named_file(filename, self.format, self.formats)
+        headers = stream_headers(self._format().media_type, filename)
+        if self.formats is not None:
+            headers = merged(headers, [("Vary", "Accept")])
+        return merged(headers, coding_headers(self.coding)) if self._compressible() else headers
 
     def pipeline(self) -> Pipeline[bytes]:
         """A new pipeline from rows to chunks."""

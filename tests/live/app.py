@@ -5,6 +5,7 @@ import time
 
 import flask
 
+from unspool import Event, Sse
 from unspool.flask import (
     compressed,
     stream,
@@ -89,3 +90,24 @@ def context():
             yield flask.request.args["name"] + ";"
 
     return flask.Response(pieces())
+
+
+@app.get("/events")
+def events():
+    """Numbers from the one after Last-Event-ID; the first answer breaks after three."""
+    last = int(flask.request.headers.get("Last-Event-ID", 0))
+
+    def rows():
+        yield Event(f"first line\nsecond, after {last}", event="hello")
+        for n in range(last + 1, 7):
+            if last == 0 and n == 4:
+                time.sleep(0.5)  # What was sent is read before the connection is reset.
+                raise LookupError("boom")
+            yield {"n": n, "text": "é\n"}
+
+    return stream(rows(), Sse(id_column="n", retry_ms=50, end_mark=True), keep_alive_s=0.1)
+
+
+@app.get("/blank")
+def blank():
+    return "<!doctype html>"

@@ -65,3 +65,25 @@ def test_a_long_table_arrives_whole(example, page):
     page.goto(example.url + "/flights.html?rows=20000", wait_until="commit")
     page.get_by_text("That was all of it.").wait_for(timeout=60_000)
     assert page.locator("tbody tr").count() == 20_000
+
+
+def test_event_source_reads_events_back_and_comes_back_after_a_failure(gunicorn, page):
+    page.goto(gunicorn.url + "/blank")
+    log = page.evaluate(
+        """() => new Promise((done) => {
+            const log = [], source = new EventSource("/events")
+            source.onmessage = (e) => log.push([e.lastEventId, JSON.parse(e.data)])
+            source.onerror = () => log.push("error")
+            source.addEventListener("hello", (e) => log.push(e.data))
+            source.addEventListener("end", (e) => { source.close(); done([...log, JSON.parse(e.data)]) })
+        })"""
+    )
+    rows = [[str(n), {"n": n, "text": "é\n"}] for n in range(7)]
+    assert log == [
+        "first line\nsecond, after 0",
+        *rows[1:4],
+        "error",
+        "first line\nsecond, after 3",
+        *rows[4:],
+        {"rows": 4},
+    ]

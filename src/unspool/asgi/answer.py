@@ -13,12 +13,13 @@ from unspool.asgi.guard import STATE
 from unspool.asgi.types import Headers, Message, Receive, Scope, Send
 from unspool.connection import break_off, socket_to
 from unspool.drive import AsyncChunks, adrive
+from unspool.errors import NotAcceptable
 from unspool.formats.csv import Csv
 from unspool.headers import Asked, merged
 from unspool.observe import Outcome
 from unspool.pipeline import Pipeline
 from unspool.sources.async_rows import AsyncRowSource
-from unspool.sources.known import recognised
+from unspool.sources.members import rows_for
 from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, rows_of
 from unspool.sources.workers import Lane, Workers
@@ -43,7 +44,7 @@ def open_chunks(
     """
     context = context or copy_context()
     source: AsyncRowSource[Any] | PooledSource[Any]
-    rows = recognised(plan.rows)
+    rows = rows_for(plan.format, plan.rows)
     if isinstance(rows, AsyncIterable):
         source = AsyncRowSource(rows, context, plan.release)
     else:
@@ -217,7 +218,13 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer."""
-        plan = self.plan.asked(Asked.by_scope(scope))
+        try:
+            plan = self.plan.asked(Asked.by_scope(scope))
+        except NotAcceptable as error:
+            await open_chunks(self.plan, self.context).aclose()
+            await send(_start(error.status, error.headers()))
+            await send(_body(str(error).encode(), more=False))
+            return
         chunks = open_chunks(plan, self.context)
         headers = merged(plan.headers(), self.headers)
         await respond(chunks, self.status, headers, scope, receive, send)
