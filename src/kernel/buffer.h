@@ -53,7 +53,14 @@ buffer_write(Buffer *out, const char *data, Py_ssize_t size)
     return 0;
 }
 
-/* Where room for a constant text was reserved before. */
-#define PUT(at, literal) (memcpy((at), (literal), sizeof(literal) - 1), (at) + sizeof(literal) - 1)
+static inline char *
+put_bytes(char *at, const char *bytes, size_t size)
+{
+    memcpy(at, bytes, size);
+    return at + size;
+}
+
+/* A constant text where room was reserved before. */
+#define PUT(at, literal) put_bytes((at), (literal), sizeof(literal) - 1)
 
 #endif

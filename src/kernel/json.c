@@ -13,12 +13,10 @@
 Escapes *
 json_escapes(void)
 {
-    Escapes *escapes = PyMem_Calloc(1, sizeof(Escapes));
+    Escapes *escapes = escapes_new("\"\\", 2, 0x20);
     if (escapes == NULL) {
-        PyErr_NoMemory();
         return NULL;
     }
-    special_init(&escapes->special, "\"\\", 2, 0x20);
     for (int c = 0; c < 0x20; c++) {
         char text[8];
         PyOS_snprintf(text, sizeof text, "\\u%04x", (unsigned)c);

@@ -19,7 +19,7 @@ typedef struct {
     int any_below;
 } Special;
 
-/* What each special byte becomes; `size` is 0 for all others. */
+/* What each special byte becomes; a special byte without a text cannot be written. */
 typedef struct Escapes {
     Special special;
     unsigned char size[256];
@@ -29,16 +29,23 @@ typedef struct Escapes {
 /* `bytes` are the special ones: one to five. */
 void special_init(Special *special, const char *bytes, size_t count, unsigned below);
 
-/* Nothing is escaped at first; then each byte by its text, of at most 7 bytes. */
+/* Nothing is escaped at first; NULL with MemoryError. To be freed by PyMem_Free. */
+Escapes *escapes_new(const char *bytes, size_t count, unsigned below);
+
+/* Each byte is escaped by its text, of at most 7 bytes. */
 void escapes_add(Escapes *escapes, unsigned char byte, const char *text);
 
-/* Replaces the special bytes in what was written from offset `from` on. 0, or -1. */
+/* Replaces the special bytes in what was written from offset `from` on. 0, or -1, without an
+ * exception for a byte that cannot be written. */
 int text_escape(Buffer *out, const Escapes *escapes, Py_ssize_t from);
 
 /* Text with its special bytes escaped, of Python or as UTF-8. 0, or -1, without an exception for
  * a lone surrogate. */
 int text_write_escaped(Buffer *out, const Escapes *escapes, PyObject *text);
 int text_write_utf8_escaped(Buffer *out, const Escapes *escapes, const char *text, Py_ssize_t size);
+
+/* Text as it is. 0, or -1, without an exception for a lone surrogate. */
+int text_write(Buffer *out, PyObject *text);
 
 /* Encodes any text that is not ASCII; -1 without an exception for a lone surrogate. */
 int text_write_wide(Buffer *out, PyObject *text);

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ACTIVE", "csv_rows", "json_rows", "no_rows"]
+__all__ = ["ACTIVE", "RowLoop", "csv_rows", "html_rows", "json_rows", "no_rows", "sheet_rows"]
 
 try:
     _kernel: Any = import_module("unspool._kernel")
@@ -29,4 +29,6 @@ def no_rows(*_: object) -> None:
 
 
 csv_rows: RowLoop = _kernel.csv_rows if _kernel else no_rows
+html_rows: RowLoop = _kernel.html_rows if _kernel else no_rows
 json_rows: RowLoop = _kernel.json_rows if _kernel else no_rows
+sheet_rows: RowLoop = _kernel.sheet_rows if _kernel else no_rows

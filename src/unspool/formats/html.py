@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from unspool import kernel
 from unspool.errors import UsageError
 from unspool.formats.plain import PLAIN, RowLoop, refuse_type
 from unspool.formats.table import Names, TableEncoder
@@ -111,6 +112,10 @@ class HtmlEncoder(TableEncoder):
     def loop(self, names: Names) -> RowLoop:
         """The same for all columns."""
         return html_rows
+
+    def in_kernel(self, *batch_shape_converts: Any) -> bytes | None:
+        """The same loop in C."""
+        return kernel.html_rows(*batch_shape_converts)
 
     def head(self, names: Names, row: Sequence[Any] | None) -> str:
         """The page up to the first row; the column names, if there are any, are its header."""

@@ -67,6 +67,11 @@ class Plain:
         self._needed = False
         self._converts: dict[type, Convert | None] = dict.fromkeys(PLAIN)
 
+    @property
+    def converts(self) -> dict[type, Convert | None]:
+        """How to make values of each type plain, as far as types were met; None: they are."""
+        return self._converts
+
     def encode(self, loop: RowLoop, rows: Sequence[Sequence[Any]]) -> bytes:
         """What `loop` gives for `rows`, as UTF-8.
 

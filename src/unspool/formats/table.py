@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from unspool import kernel
 from unspool.errors import EmptySource
 from unspool.formats.plain import Plain, RowLoop
 from unspool.formats.rows import Cells
@@ -38,6 +39,10 @@ class TableEncoder:
         """The row loop for columns of these names."""
         raise NotImplementedError
 
+    def in_kernel(self, *batch_shape_converts: Any) -> bytes | None:
+        """The same loop in C, if there is one and the batch has nothing that it does not know."""
+        return kernel.no_rows(*batch_shape_converts)
+
     def head(self, names: Names, row: Sequence[Any] | None) -> str:
         """What stands before the first row."""
         raise NotImplementedError
@@ -52,11 +57,12 @@ class TableEncoder:
             self._cells.start(batch)
         if not batch:
             return b""
-        rows = self._cells.take(batch)
         loop = self._loop or self.loop(self._cells.columns)
-        data = self._plain.encode(loop, rows)
+        data = self.in_kernel(batch, self._cells.shape, self._plain.converts)
+        if data is None:
+            data = self._plain.encode(loop, self._cells.take(batch))
         if self._loop is None:
-            data = self._head(rows[0]) + data
+            data = self._head(self._cells.take([batch[0]])[0]) + data
             self._loop = loop
         return data
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from unspool import kernel
 from unspool.errors import EmptySource, RowError, UsageError
 from unspool.formats import xlsx_parts as parts
 from unspool.formats.plain import Plain
@@ -207,6 +208,9 @@ class XlsxEncoder:
     def _encode(self, rows: list[Sequence[Any]], number: int, done: int) -> bytes:
         if not rows:
             return b""
+        data = kernel.sheet_rows(number, rows, self._cells.shape, self._plain.converts)
+        if data is not None:
+            return data
         try:
             return self._plain.encode(partial(sheet_rows, number=number), rows)
         except RowError as error:
