@@ -142,6 +142,20 @@ def test_wsgi_gives_the_headers_of_the_stream():
     ]
 
 
+def test_wsgi_answers_406_with_what_there_is_and_closes_the_rows():
+    rows = PlainRows(1)
+    app = watched(rows, format="csv", formats=["csv", "json"])
+    status, headers, iterable = call(app, QUERY_STRING="format=xls")
+    assert status.startswith("406")
+    assert ("Vary", "Accept") in headers
+    assert b"?format=json" in b"".join(iterable)
+    assert rows.log == ["closed"]
+    status, headers, iterable = call(
+        wsgi_app([(1,)], "csv", formats=["csv", "json"]), HTTP_ACCEPT="application/json"
+    )
+    assert (status, b"".join(iterable)) == ("200 OK", b"[\n[1]\n]\n")
+
+
 def test_wsgi_gives_a_failure_before_the_first_row_a_real_status():
     rows = PlainRows(fail_at=0)
     status, _, iterable = call(watched(rows))
