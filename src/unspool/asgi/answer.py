@@ -119,8 +119,8 @@ async def respond(
 
     The first chunk is made before anything is sent: what fails before it is raised while
     another answer can still be given. What fails later is raised, and never followed by the
-    last message; without a `guard`, the connection is reset (HTTP/1). Stops when the client
-    leaves.
+    last message; the connection is reset, too, without a `guard` (HTTP/1) or where closing it
+    would end the answer (HTTP/1.0). Stops when the client leaves.
     """
     try:
         if scope["method"] == "HEAD":
@@ -148,10 +148,10 @@ async def _send_all(
     except _ClientLeftError:
         raise
     except Exception as error:
-        if state is None:
-            await reset(scope)
-        else:
+        if state is not None:
             state.error = error
+        if state is None or scope.get("http_version") in {"1.0", "1"}:  # Granian says "1".
+            await reset(scope)
         raise
     if state is not None:
         state.open = False
