@@ -185,13 +185,14 @@ def _client_left(sock: socket.socket) -> bool:
 def warn_of(environ: Mapping[str, Any]) -> None:
     """Says, once, what this server does to streams that nothing can be done about."""
     software = str(environ.get("SERVER_SOFTWARE", ""))
-    hidden = software == "Granian" or "mod_wsgi.version" in environ
-    if hidden:
+    if environ.get("mod_wsgi.process_group"):  # Embedded, it is the empty string.
+        software = "mod_wsgi in daemon mode"
+    if software in {"Granian", "mod_wsgi in daemon mode"}:
         _warn(
-            f"{software or 'mod_wsgi'} ends an answer cleanly when its source fails, and hides "
-            "its connection: clients cannot tell a broken download from a whole one. Use another "
-            "server (gunicorn, waitress, or granian's ASGI interface with unspool.asgi.from_wsgi), "
-            "or formats with an end mark (end_mark=True)."
+            f"{software} ends an answer cleanly when its source fails, and hides its connection: "
+            "clients cannot tell a broken download from a whole one. Use another server (gunicorn, "
+            "waitress, or granian's ASGI interface with unspool.asgi.from_wsgi), or formats with "
+            "an end mark (end_mark=True)."
         )
     if (
         software.startswith("gunicorn")
