@@ -84,7 +84,7 @@ class RowSource(Generic[T]):
         release: called in `context` as soon as the rows are closed, which is when the last
             one came: long before a slow client has it.
 
-    Holds two batches at the most. A row is given once; an exception of the source comes
+    Holds one batch at the most. A row is given once; an exception of the source comes
     after the rows that came before it.
     """
 
@@ -325,13 +325,13 @@ class _Elsewhere(Generic[T]):
         return not self._closing
 
     def _hand_over(self) -> bool:
-        """Makes the batch ready, as soon as the last one is taken; False after the last row."""
+        """Makes the batch ready, and waits until it is taken; False after the last row."""
+        ended = bool(self._making) and self._making[-1] is END
         with self._lock:
-            while self._ready is not None and not self._closing:
-                self._lock.wait()
-            ended = bool(self._making) and self._making[-1] is END
             self._ready, self._making = self._making, deque()
             self._lock.notify()
+            while not (ended or self._ready is None or self._closing):
+                self._lock.wait()
             return not (ended or self._closing)
 
 
