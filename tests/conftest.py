@@ -11,6 +11,7 @@ settings.load_profile("unspool")
 collect_ignore_glob = [
     "live/app.py",
     "live/bridged.py",
+    "live/conformance.py",
     "live/contract*.py",
     "live/run_*.py",
     "live/table.py",
