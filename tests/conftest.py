@@ -9,6 +9,7 @@ settings.load_profile("unspool")
 
 # Apps and scripts that other processes run: importing them here would start what they are for.
 collect_ignore_glob = [
+    "live/aborted.py",
     "live/app.py",
     "live/bridged.py",
     "live/conformance.py",
