@@ -69,7 +69,7 @@ def gauges():
         "counts": counts,
         "other contexts": sum(type(each) in kinds for each in gc.get_objects()) - len(kinds),
         "threads": threading.active_count(),
-        "files": len(os.listdir("/proc/self/fd")),
+        "files": len(list(Path("/proc/self/fd").iterdir())),
     }
 
 
