@@ -7,7 +7,7 @@ import time
 import pytest
 from helpers import Clock, encode, new_pipeline, new_source
 
-from unspool import RowError
+from unspool import RowError, UsedTwice
 from unspool.drive import Chunks, adrive, drive
 from unspool.sources.async_rows import AsyncRowSource
 
@@ -232,7 +232,8 @@ def test_closing_after_any_chunk_closes_the_source_once(taken):
     chunks.close()
     chunks.close()
     assert log == (["rows closed", "disconnect"] if taken else ["disconnect"])
-    assert list(chunks) == []
+    with pytest.raises(UsedTwice, match="make a new one"):
+        list(chunks)
 
 
 def test_an_abandoned_stream_closes_its_source():

@@ -15,14 +15,15 @@ from concurrent.futures import Future, wait
 from contextvars import Context, ContextVar
 from itertools import chain, compress, islice
 from time import monotonic
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Generic, TypeVar
 
-from unspool.errors import NotIterable, shown
+from unspool.errors import NotIterable, UsedTwice, shown
 from unspool.sources.affinity import is_thread_bound
 from unspool.sources.batches import BatchRows, unpacked
 from unspool.sources.known import recognised
 
-__all__ = ["END", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
+__all__ = ["END", "Puller", "RowSource", "refuse_used", "rows_of", "stay_here", "taken"]
 
 T = TypeVar("T")
 
@@ -48,7 +49,9 @@ def rows_of(source: object) -> Iterator[Any]:
 
     Raises:
         NotIterable: it is none, or one that is certainly not meant (text, a function).
+        UsedTwice: it is a generator that is over.
     """
+    refuse_used(source)
     if isinstance(source, (str, bytes, bytearray, memoryview)):
         raise NotIterable(
             f"the source is one {type(source).__name__}, {shown(source)}, which would be sent "
@@ -70,6 +73,18 @@ def rows_of(source: object) -> Iterator[Any]:
             f"the source must be an iterable of rows; got {shown(source)} "
             f"({type(source).__name__}).{call}"
         ) from None
+
+
+def refuse_used(source: object) -> None:
+    """Raises `UsedTwice` for a generator that is over: its empty answer would look whole."""
+    over = (isinstance(source, GeneratorType) and source.gi_frame is None) or (
+        isinstance(source, AsyncGeneratorType) and source.ag_frame is None
+    )
+    if over:
+        raise UsedTwice(
+            f"the rows are a generator ({shown(source)}) that is over: it gives its rows once. "
+            "Make a new one for each answer."
+        )
 
 
 class RowSource(Generic[T]):
