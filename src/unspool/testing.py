@@ -437,8 +437,11 @@ def _leave_each(app: _App) -> str:
     for after in range(_SHORT_ROWS + 1):
         id = app.new_id()
         with closing(app.ask(f"/slow?n={_SHORT_ROWS}&gap={_SHORT_GAP_S}&id={id}")) as answer:
-            got = sum(1 for _ in islice(answer.chunks(), after))
-        _expect(got == after, f"{answer.ending} after {got} chunks of {_SHORT_ROWS}")
+            # Counted as rows: where nothing frames the chunks, two can come as one.
+            got, chunks = 0, answer.chunks()
+            while got < after and (chunk := next(chunks, b"")):
+                got += chunk.count(b"\n")
+        _expect(got >= after, f"{answer.ending} after {got} chunks of {_SHORT_ROWS}")
         worst = max(worst, app.closed(id))
     return f"after 0 to {_SHORT_ROWS} of {_SHORT_ROWS} chunks; closed after {worst:.2f} s"
 
