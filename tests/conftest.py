@@ -11,6 +11,7 @@ settings.load_profile("unspool")
 collect_ignore_glob = [
     "live/aborted.py",
     "live/app.py",
+    "live/bad.py",
     "live/bridged.py",
     "live/conformance.py",
     "live/contract*.py",
