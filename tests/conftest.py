@@ -9,8 +9,11 @@ settings.load_profile("unspool")
 
 # Apps and scripts that other processes run: importing them here would start what they are for.
 collect_ignore_glob = [
+    "live/aborted.py",
     "live/app.py",
+    "live/bad.py",
     "live/bridged.py",
+    "live/conformance.py",
     "live/contract*.py",
     "live/run_*.py",
     "live/table.py",
