@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from inspect import iscoroutinefunction
@@ -22,6 +22,7 @@ from unspool.errors import UsageError
 from unspool.sources.batches import AsyncBatchRows
 from unspool.sources.queries import (
     AsyncQueryReader,
+    Fetch,
     QueryReader,
     column_names,
     keeping,
@@ -36,6 +37,7 @@ __all__ = [
     "Query",
     "close_with",
     "interrupter",
+    "naming",
     "query",
     "reader_of",
 ]
@@ -123,9 +125,10 @@ class CursorReader(QueryReader):
         Raises:
             UsageError: the cursor has no result.
         """
-        _check_result(self._cursor)
-        self.columns = column_names(self._cursor)
-        self.fetch = keeping(self._cursor) if self.thread_bound else self._cursor.fetchmany
+        if not getattr(self._cursor, "name", None):
+            _check_result(self._cursor)
+        fetch = keeping(self._cursor) if self.thread_bound else self._cursor.fetchmany
+        self.fetch = naming(self, self._cursor, fetch)
 
     def interrupt(self) -> None:
         """Asks the driver."""
@@ -150,6 +153,18 @@ class AsyncCursorReader(AsyncQueryReader):
         _check_result(self._cursor)
         self.columns = column_names(self._cursor)
         self.fetch = self._cursor.fetchmany
+
+
+def naming(reader: QueryReader, cursor: Any, fetch: Fetch) -> Fetch:
+    """`fetch`, and the names: psycopg2's server-side cursors have them with the first rows."""
+
+    def fetch_and_name(want: int) -> Sequence[Any]:
+        rows = fetch(want)
+        if not reader.columns:
+            reader.columns = column_names(cursor)
+        return rows
+
+    return fetch_and_name
 
 
 def _check_result(cursor: Any) -> None:

@@ -10,10 +10,10 @@ from uuid import uuid4
 
 from unspool._optional import require
 from unspool.errors import UsageError
+from unspool.sources.dbapi import naming
 from unspool.sources.queries import (
     AsyncFetch,
     AsyncQueryReader,
-    Fetch,
     QueryReader,
     aopen_connection,
     column_names,
@@ -92,17 +92,7 @@ class Cursor(QueryReader):
         cursor = connection.cursor(_name(), withhold=False)
         self.opened.callback(_close_psycopg2, cursor)
         cursor.execute(*self._query)
-        self.fetch = self._with_names(cursor)
-
-    def _with_names(self, cursor: Any) -> Fetch:
-        """psycopg2 learns the names with the first rows."""
-
-        def fetch(want: int) -> Sequence[Any]:
-            rows: Sequence[Any] = cursor.fetchmany(want)
-            self.columns = column_names(cursor)
-            return rows
-
-        return fetch
+        self.fetch = naming(self, cursor, cursor.fetchmany)
 
     def interrupt(self) -> None:
         """Sends a cancel request."""
