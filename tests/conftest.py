@@ -5,6 +5,7 @@ pytest.register_assert_rewrite("asgi_cases")
 
 # A busy machine is no bug: tests here never assert how long an example takes.
 settings.register_profile("unspool", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=10_000)
 settings.load_profile("unspool")
 
 # Apps and scripts that other processes run: importing them here would start what they are for.

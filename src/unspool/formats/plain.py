@@ -12,6 +12,7 @@ from enum import Enum
 from itertools import chain
 from typing import Any
 
+from unspool import kernel
 from unspool.errors import RowError, shown
 from unspool.formats.rows import Cells
 
@@ -64,7 +65,8 @@ class Plain:
         self._format = format
         self._cells = cells
         self._keeps = keeps
-        self._needed = False
+        # Where the kernel runs, it leaves to Python only batches whose types must be looked at.
+        self._needed = kernel.ACTIVE
         self._converts: dict[type, Convert | None] = dict.fromkeys(PLAIN)
 
     @property

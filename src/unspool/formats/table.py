@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from unspool import kernel
 from unspool.errors import EmptySource
 from unspool.formats.plain import Plain, RowLoop
 from unspool.formats.rows import Cells
@@ -40,8 +39,8 @@ class TableEncoder:
         raise NotImplementedError
 
     def in_kernel(self, *batch_shape_converts: Any) -> bytes | None:
-        """The same loop in C, if there is one and the batch has nothing that it does not know."""
-        return kernel.no_rows(*batch_shape_converts)
+        """The same loop in C; None if there is none, or it leaves the batch to Python."""
+        raise NotImplementedError
 
     def head(self, names: Names, row: Sequence[Any] | None) -> str:
         """What stands before the first row."""
