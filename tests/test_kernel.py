@@ -194,8 +194,8 @@ BAD = [
 @pytest.mark.parametrize(("name", "batches"), BAD, ids=range(len(BAD)))
 def test_kernel_and_python_name_the_same_fault(name, batches):
     before = [{"a": "fine"}] if isinstance(batches[0][0], dict) else [("fine", 1)]
-    for given in (batches, [before, *batches], [[*before, *batches[0]]], [[*batches[0], *before]]):
-        agree(find(name), None, given)
+    for stream in (batches, [before, *batches], [[*before, *batches[0]]], [[*batches[0], *before]]):
+        agree(find(name), None, stream)
 
 
 def table(rows):
