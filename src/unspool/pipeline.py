@@ -76,12 +76,8 @@ class Pipeline(Generic[AnyStr]):
         try:
             piece = self._encoder.feed(batch)
         except RowError as error:
-            good = error.row - 1
-            if good:
-                self._coalescer.hold(self._encoder.feed(_head(batch, good)))
-            error.place_after(self.rows)
-            self.rows += good
-            raise
+            fault = self._first_at_fault(batch, error)
+            raise fault from fault.__cause__
         if batch:
             self.rows += len(batch)
             self.want = self._next_want(len(batch), len(piece))
@@ -92,6 +88,18 @@ class Pipeline(Generic[AnyStr]):
             self._sent_at = now
             chunk = self._keep_alive[0]
         return self._out(chunk)
+
+    def _first_at_fault(self, batch: Batch, error: RowError) -> RowError:
+        """Holds the rows before the first that is at fault; gives what is wrong with that one."""
+        while good := error.row - 1:
+            try:
+                self._coalescer.hold(self._encoder.feed(_head(batch, good)))
+                break
+            except RowError as earlier:  # The encoder had looked at something else first.
+                error = earlier
+        error.place_after(self.rows)
+        self.rows += good
+        return error
 
     def flush(self) -> AnyStr:
         """All that is held, now."""
