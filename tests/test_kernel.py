@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import struct
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -382,6 +383,38 @@ def test_threads_share_the_kernel():
     for thread in threads:
         thread.join()
     assert results == [expected] * 160
+
+
+INTERPRETERS = """
+import sys
+try:
+    import _interpreters as interpreters
+    kinds = ["isolated", "legacy"]
+    create = interpreters.create
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    kinds = [True, False]
+    create = lambda isolated: interpreters.create(isolated=isolated)
+code = f"import sys; sys.path[:] = {sys.path!r}; " + '''
+from datetime import datetime; from decimal import Decimal; from unspool import Csv
+print(Csv().encoder(None).feed([(1, "a,b", datetime(2026, 1, 2), Decimal("1.5"))]), flush=True)
+'''
+exec(code)
+for kind in kinds:
+    interpreter = create(kind)
+    failed = interpreters.run_string(interpreter, code)
+    assert failed is None, failed
+    interpreters.destroy(interpreter)
+exec(code)
+"""
+
+
+@needs_kernel
+def test_each_interpreter_has_a_kernel_of_its_own():
+    code = "import sys; sys.path[:] = " + repr(sys.path) + INTERPRETERS
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    expected = repr(b'1,"a,b",2026-01-02 00:00:00,1.5\r\n') + "\n"
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", 4 * expected)
 
 
 @needs_kernel
