@@ -8,6 +8,7 @@ import math
 import os
 import random
 import re
+import runpy
 import shutil
 import struct
 import subprocess
@@ -37,6 +38,13 @@ def test_the_kernel_is_there_where_a_compiler_is():
     if sys.implementation.name != "cpython" or not shutil.which(compiler):
         pytest.skip("no C compiler")
     assert kernel.ACTIVE, "build it: pip install --no-deps --no-build-isolation -e ."
+
+
+def test_without_the_extension_all_is_left_to_python(monkeypatch):
+    monkeypatch.setitem(sys.modules, "unspool._kernel", None)
+    without = runpy.run_path(kernel.__file__)
+    assert without["ACTIVE"] is False
+    assert {without[name]([(1,)], None, None) for name in LOOPS} == {None}
 
 
 def in_python(function, *args):
