@@ -24,6 +24,9 @@ kernel_exec(PyObject *module)
     Kernel *kernel = PyModule_GetState(module);
     PyDateTime_IMPORT;
     if (PyDateTimeAPI == NULL) {
+        /* Isolated interpreters of Python 3.12 have only the datetime module in Python. */
+        PyErr_Clear();
+        PyErr_SetString(PyExc_ImportError, "datetime has no C interface here");
         return -1;
     }
     kernel->date = (PyTypeObject *)Py_NewRef(PyDateTimeAPI->DateType);
