@@ -11,6 +11,7 @@ point(Buffer *out, Py_ssize_t used)
 int
 buffer_begin(Buffer *out, Py_ssize_t size)
 {
+    out->unlocked = NULL;
     out->bytes = PyBytes_FromStringAndSize(NULL, size + BUFFER_SLACK);
     if (out->bytes == NULL) {
         return -1;
@@ -19,8 +20,8 @@ buffer_begin(Buffer *out, Py_ssize_t size)
     return 0;
 }
 
-int
-buffer_grow(Buffer *out, Py_ssize_t size)
+static int
+grow(Buffer *out, Py_ssize_t size)
 {
     Py_ssize_t used = out->at - out->start;
     Py_ssize_t whole = PyBytes_GET_SIZE(out->bytes);
@@ -33,6 +34,18 @@ buffer_grow(Buffer *out, Py_ssize_t size)
     }
     point(out, used);
     return 0;
+}
+
+int
+buffer_grow(Buffer *out, Py_ssize_t size)
+{
+    if (out->unlocked == NULL) {
+        return grow(out, size);
+    }
+    buffer_lock(out);
+    int done = grow(out, size);
+    buffer_unlock(out);
+    return done;
 }
 
 PyObject *

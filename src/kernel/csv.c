@@ -331,6 +331,14 @@ kernel_csv_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (shape_read(&rows.shape, args[1]) < 0 || csv_read(&rows.csv, args[2]) < 0) {
         return NULL;
     }
+    ArrowBatch *columns = arrow_batch_of(rows.kernel, args[0]);
+    if (columns != NULL && arrow_batch_width(columns) == rows.shape.width) {
+        PyObject *bytes = csv_columns(columns, &rows.csv);
+        if (bytes != Py_None) {
+            return bytes;
+        }
+        Py_DECREF(bytes);
+    }
     PyObject *batch = PySequence_Fast(args[0], "a batch is a sequence of rows");
     if (batch == NULL) {
         return kernel_not_mine();

@@ -25,6 +25,8 @@ typedef struct {
     PyObject *utc; /* datetime.timezone.utc */
     PyTypeObject *decimal;
     PyTypeObject *uuid;
+    PyTypeObject *arrow_stream;
+    PyTypeObject *arrow_batch;
     PyObject *str_int;       /* "int" */
     PyObject *str_isoformat; /* "isoformat" */
 } Kernel;

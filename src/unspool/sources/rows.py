@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from unspool.errors import NotIterable, shown
 from unspool.sources.affinity import is_thread_bound
+from unspool.sources.arrow import ArrowReader, has_arrow_stream
 from unspool.sources.batches import BatchRows, unpacked
 
 __all__ = ["END", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
@@ -43,7 +44,7 @@ stay_here: ContextVar[bool] = ContextVar("stay_here", default=False)
 
 
 def rows_of(source: object) -> Iterator[Any]:
-    """The iterator of `source`; of its batches, if it is a `BatchReader`.
+    """The iterator of `source`; of its batches, if it is a `BatchReader` or an Arrow stream.
 
     Raises:
         NotIterable: it is none, or one that is certainly not meant (text, a function).
@@ -55,6 +56,8 @@ def rows_of(source: object) -> Iterator[Any]:
         )
     if callable(getattr(source, "read_batch", None)):
         return BatchRows(source)  # type: ignore[arg-type]
+    if has_arrow_stream(source):
+        return BatchRows(ArrowReader(source))  # type: ignore[arg-type]
     if isinstance(source, AsyncIterable):
         raise NotIterable(
             f"the source is asynchronous ({type(source).__name__}), and this stream is driven "
