@@ -148,10 +148,6 @@ arrow_value(const Vector *vector, int64_t at)
         return struct_value(vector, at);
     case KIND_MAP:
         return map_value(vector, at);
-    case KIND_UNION_SPARSE:
-    case KIND_UNION_DENSE:
-        vector_choose(&vector, &at);
-        return arrow_value(vector, at);
     default:
         return PyLong_FromLongLong(vector_int(vector, at));
     }

@@ -226,6 +226,20 @@ children_wanted(Kind kind)
     }
 }
 
+static int
+check_names(Column *column)
+{
+    PyObject *names = PySet_New(NULL);
+    for (int64_t i = 0; names != NULL && i < column->n_children; i++) {
+        if (PySet_Add(names, column->children[i].name) < 0) {
+            Py_CLEAR(names);
+        }
+    }
+    column->doubled = names != NULL && PySet_Size(names) != column->n_children;
+    Py_XDECREF(names);
+    return names == NULL ? -1 : 0;
+}
+
 static int read_column(Column *, const struct ArrowSchema *, PyObject *, int depth);
 
 static int
@@ -248,6 +262,9 @@ read_children(Column *column, const struct ArrowSchema *schema, PyObject *makers
         if (read_column(&column->children[i], child, makers, depth + 1) < 0) {
             return -1;
         }
+    }
+    if (column->kind == KIND_STRUCT && check_names(column) < 0) {
+        return -1;
     }
     if (column->kind == KIND_MAP &&
         (column->children[0].kind != KIND_STRUCT || column->children[0].n_children != 2)) {
@@ -563,41 +580,45 @@ run_of(const Vector *ends, int64_t at)
     return low;
 }
 
-int
-vector_follow(const Vector **vector, int64_t *at)
-{
-    for (;;) {
-        const Vector *here = *vector;
-        if (here->column->kind == KIND_DICTIONARY) {
-            if (!vector_has(here, *at)) {
-                return 0;
-            }
-            const Vector *values = &here->children[DICTIONARY_VALUES];
-            *at = values->offset + read_int(here->column->index_kind, here->data, *at);
-            *vector = values;
-        }
-        else if (here->column->kind == KIND_RUNS) {
-            const Vector *values = &here->children[RUN_VALUES];
-            *at = values->offset + run_of(&here->children[RUN_ENDS], *at);
-            *vector = values;
-        }
-        else {
-            return here->column->kind != KIND_NULL && vector_has(here, *at);
-        }
-    }
-}
-
-void
-vector_choose(const Vector **vector, int64_t *at)
+static void
+follow_union(const Vector **vector, int64_t *at)
 {
     const Vector *here = *vector;
     int8_t code = ((const int8_t *)here->data)[*at];
     const Vector *child = &here->children[here->column->type_codes[code & 127]];
     if (here->column->kind == KIND_UNION_DENSE) {
-        *at = child->offset + ((const int32_t *)here->bytes)[*at];
+        *at = ((const int32_t *)here->bytes)[*at];
     }
-    else {
-        *at = child->offset + *at;
-    }
+    *at += child->offset;
     *vector = child;
+}
+
+int
+vector_follow(const Vector **vector, int64_t *at)
+{
+    for (;;) {
+        const Vector *here = *vector;
+        const Vector *values;
+        switch (here->column->kind) {
+        case KIND_UNION_SPARSE:
+        case KIND_UNION_DENSE:
+            follow_union(vector, at);
+            break;
+        case KIND_DICTIONARY:
+            if (!vector_has(here, *at)) {
+                return 0;
+            }
+            values = &here->children[DICTIONARY_VALUES];
+            *at = values->offset + read_int(here->column->index_kind, here->data, *at);
+            *vector = values;
+            break;
+        case KIND_RUNS:
+            values = &here->children[RUN_VALUES];
+            *at = values->offset + run_of(&here->children[RUN_ENDS], *at);
+            *vector = values;
+            break;
+        default:
+            return here->column->kind != KIND_NULL && vector_has(here, *at);
+        }
+    }
 }

@@ -45,6 +45,7 @@ typedef enum {
     KIND_LIST_FIXED, /* `size` items */
     KIND_STRUCT,
     KIND_MAP,
+    /* What follows has its values elsewhere: see vector_find. */
     KIND_UNION_SPARSE,
     KIND_UNION_DENSE,
     KIND_DICTIONARY,
@@ -64,6 +65,7 @@ typedef struct Column {
     PyObject *zone;     /* the name of the time zone, or NULL */
     PyObject *make;     /* what makes a Python value of the raw one, or NULL */
     int8_t *type_codes; /* of a union: which child has the type code of this index */
+    int doubled;        /* two fields of a struct have the same name */
 } Column;
 
 /* The values of a column in one batch. */
@@ -94,14 +96,15 @@ vector_has(const Vector *vector, int64_t at)
     return vector->valid == NULL || (vector->valid[at >> 3] >> (at & 7) & 1);
 }
 
-/* Follows dictionaries and runs to the vector that has the value; 0 if there is none. */
 int vector_follow(const Vector **vector, int64_t *at);
 
+/* Goes on through unions, dictionaries and runs to the vector that has the value; 0 if there is
+ * none. */
 static inline int
 vector_find(const Vector **vector, int64_t *at)
 {
     Kind kind = (*vector)->column->kind;
-    if (kind == KIND_DICTIONARY || kind == KIND_RUNS) {
+    if (kind >= KIND_UNION_SPARSE) {
         return vector_follow(vector, at);
     }
     return kind != KIND_NULL && vector_has(*vector, *at);
@@ -117,9 +120,6 @@ double vector_double(const Vector *vector, int64_t at);
 
 /* Where the items of a list lie in its child (whose offset is counted in); gives their number. */
 int64_t vector_items(const Vector *vector, int64_t at, int64_t *first);
-
-/* Goes on to the child of a union that has the value. */
-void vector_choose(const Vector **vector, int64_t *at);
 
 static inline int
 column_is_text(const Column *column)

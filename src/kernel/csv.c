@@ -20,8 +20,8 @@ read_delimiter(Csv *csv, PyObject *text)
     memset(csv->delimiter, 0, sizeof csv->delimiter);
     memcpy(csv->delimiter, utf8, (size_t)size);
     csv->delimiter_size = (int)size;
-    char bytes[] = {'"', '\r', '\n', size == 1 ? utf8[0] : '"', 0};
-    special_init(&csv->special, bytes, 0);
+    char bytes[] = {'"', '\r', '\n', size == 1 ? utf8[0] : '"'};
+    special_init(&csv->special, bytes, sizeof bytes, 0);
     csv->check_plain = size == 1 && strchr(PLAIN_CHARACTERS, utf8[0]) != NULL;
     return 0;
 }
@@ -188,7 +188,7 @@ write_own_text(Rows *rows, PyObject *text)
     return csv_write_text(csv, &rows->out, text, csv->quote_others);
 }
 
-/* Any value as csv.writer takes it. */
+/* Any value as csv.writer takes it, but None as `null`. */
 static int
 write_any(Rows *rows, PyObject *value)
 {
@@ -197,7 +197,7 @@ write_any(Rows *rows, PyObject *value)
         return csv_write_text(csv, &rows->out, value, csv->quote_others);
     }
     if (value == Py_None) {
-        return csv_close_plain(csv, &rows->out, rows->out.at, csv->quote_others);
+        return csv_write_text(csv, &rows->out, csv->null, csv->quote_others);
     }
     int number = csv->quote_others && PyNumber_Check(value);
     return write_str(rows, value, number ? csv->quote_numbers : csv->quote_others);

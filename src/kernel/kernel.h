@@ -17,8 +17,11 @@
 #include <stdint.h>
 #include <string.h>
 
+struct Escapes;
+
 /* One for each interpreter; nothing else outlives a call. */
 typedef struct {
+    struct Escapes *json; /* how special bytes are written, by format */
     PyTypeObject *date;
     PyTypeObject *datetime;
     PyTypeObject *time;
@@ -33,6 +36,7 @@ typedef struct {
 
 /* The functions of the module, one file each. */
 PyObject *kernel_csv_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *kernel_json_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 /* What a row loop returns when it gives up: None, except for what no loop may swallow, such as
  * KeyboardInterrupt. */

@@ -1,5 +1,6 @@
 /* unspool._kernel: the row loops of unspool.formats in C. See kernel.h for what they promise. */
 #include "arrow.h"
+#include "json.h"
 
 #include <datetime.h>
 
@@ -45,6 +46,7 @@ kernel_exec(PyObject *module)
     kernel->arrow_batch = add_type(module, &arrow_batch_spec);
     kernel->str_int = PyUnicode_InternFromString("int");
     kernel->str_isoformat = PyUnicode_InternFromString("isoformat");
+    kernel->json = json_escapes();
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -83,6 +85,8 @@ kernel_clear(PyObject *module)
 static void
 kernel_free(void *module)
 {
+    Kernel *kernel = PyModule_GetState(module);
+    PyMem_Free(kernel->json);
     kernel_clear(module);
 }
 
@@ -90,6 +94,9 @@ static PyMethodDef methods[] = {
     {"csv_rows", (PyCFunction)(void (*)(void))kernel_csv_rows, METH_FASTCALL,
      "csv_rows(batch, shape, dialect, converts)\n--\n\n"
      "The rows as CSV lines, or None if the loop in Python must do them."},
+    {"json_rows", (PyCFunction)(void (*)(void))kernel_json_rows, METH_FASTCALL,
+     "json_rows(batch, shape, as_values, as_value, before, between, after)\n--\n\n"
+     "The rows as JSON values, or None if the loop in Python must do them."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,21 +1,91 @@
 #include "text.h"
 
 void
-special_init(Special *special, const char *bytes, unsigned below)
+special_init(Special *special, const char *bytes, size_t count, unsigned below)
 {
     memset(special->is, 0, sizeof special->is);
     memset(special->is, 1, below);
-    for (const char *p = bytes; *p; p++) {
-        special->is[(unsigned char)*p] = 1;
+    for (size_t i = 0; i < count; i++) {
+        special->is[(unsigned char)bytes[i]] = 1;
     }
-#ifdef TEXT_SSE2
-    size_t count = strlen(bytes);
     for (size_t i = 0; i < SPECIAL_BYTES; i++) {
-        special->each[i] = _mm_set1_epi8(bytes[i < count ? i : 0]);
+        memset(special->each[i], bytes[i < count ? i : 0], 16);
     }
     special->any_below = below > 0;
-    special->last_below = _mm_set1_epi8((char)(below - 1));
-#endif
+    memset(special->last_below, (int)below - 1, 16);
+}
+
+void
+escapes_add(Escapes *escapes, unsigned char byte, const char *text)
+{
+    size_t size = strlen(text);
+    escapes->size[byte] = (unsigned char)size;
+    memcpy(escapes->text[byte], text, size);
+}
+
+static Py_ssize_t
+growth(const Escapes *escapes, const char *from, const char *end)
+{
+    Py_ssize_t more = 0;
+    for (; from < end; from++) {
+        int size = escapes->size[(unsigned char)*from];
+        more += size ? size - 1 : 0;
+    }
+    return more;
+}
+
+/* From the end backwards, where the text moves over itself. */
+int
+text_escape(Buffer *out, const Escapes *escapes, Py_ssize_t from)
+{
+    const char *first = find_special(&escapes->special, out->start + from, out->at);
+    Py_ssize_t kept = first - out->start;
+    Py_ssize_t more = growth(escapes, first, out->at);
+    if (buffer_reserve(out, more) < 0) {
+        return -1;
+    }
+    char *start = out->start + kept;
+    const char *read = out->at;
+    char *write = out->at + more;
+    out->at = write;
+    while (read > start) {
+        unsigned char c = (unsigned char)*--read;
+        int size = escapes->size[c];
+        if (size) {
+            write -= size;
+            memcpy(write, escapes->text[c], (size_t)size);
+        }
+        else {
+            *--write = (char)c;
+        }
+    }
+    return 0;
+}
+
+int
+text_write_utf8_escaped(Buffer *out, const Escapes *escapes, const char *text, Py_ssize_t size)
+{
+    if (buffer_reserve(out, size) < 0) {
+        return -1;
+    }
+    Py_ssize_t start = out->at - out->start;
+    int found = copy_and_find(&escapes->special, out->at, text, size);
+    out->at += size;
+    return found ? text_escape(out, escapes, start) : 0;
+}
+
+int
+text_write_escaped(Buffer *out, const Escapes *escapes, PyObject *text)
+{
+    if (text_ready(text) < 0) {
+        return -1;
+    }
+    if (PyUnicode_IS_COMPACT_ASCII(text)) {
+        return text_write_utf8_escaped(out, escapes, (const char *)PyUnicode_1BYTE_DATA(text),
+                                       PyUnicode_GET_LENGTH(text));
+    }
+    Py_ssize_t start = out->at - out->start;
+    return text_write_wide(out, text) < 0 ? -1 : text_escape(out, escapes, start);
 }
 
 static inline char *

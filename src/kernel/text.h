@@ -14,15 +14,31 @@
 /* The ASCII bytes that a format must treat: up to five, and all below `below`. */
 typedef struct {
     unsigned char is[256];
-#ifdef TEXT_SSE2
-    __m128i each[SPECIAL_BYTES];
-    __m128i last_below;
+    unsigned char each[SPECIAL_BYTES][16];
+    unsigned char last_below[16];
     int any_below;
-#endif
 } Special;
 
-/* `bytes` are the special ones, at least one. */
-void special_init(Special *special, const char *bytes, unsigned below);
+/* What each special byte becomes; `size` is 0 for all others. */
+typedef struct Escapes {
+    Special special;
+    unsigned char size[256];
+    char text[128][8];
+} Escapes;
+
+/* `bytes` are the special ones: one to five. */
+void special_init(Special *special, const char *bytes, size_t count, unsigned below);
+
+/* Nothing is escaped at first; then each byte by its text, of at most 7 bytes. */
+void escapes_add(Escapes *escapes, unsigned char byte, const char *text);
+
+/* Replaces the special bytes in what was written from offset `from` on. 0, or -1. */
+int text_escape(Buffer *out, const Escapes *escapes, Py_ssize_t from);
+
+/* Text with its special bytes escaped, of Python or as UTF-8. 0, or -1, without an exception for
+ * a lone surrogate. */
+int text_write_escaped(Buffer *out, const Escapes *escapes, PyObject *text);
+int text_write_utf8_escaped(Buffer *out, const Escapes *escapes, const char *text, Py_ssize_t size);
 
 /* Encodes any text that is not ASCII; -1 without an exception for a lone surrogate. */
 int text_write_wide(Buffer *out, PyObject *text);
@@ -44,12 +60,14 @@ text_ready(PyObject *text)
 static inline unsigned
 special_bits(const Special *special, __m128i bytes)
 {
-    __m128i found = _mm_cmpeq_epi8(bytes, special->each[0]);
-    for (int i = 1; i < SPECIAL_BYTES; i++) {
-        found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, special->each[i]));
+    __m128i found = _mm_setzero_si128();
+    for (int i = 0; i < SPECIAL_BYTES; i++) {
+        __m128i each = _mm_loadu_si128((const __m128i *)special->each[i]);
+        found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, each));
     }
     if (special->any_below) {
-        __m128i low = _mm_min_epu8(bytes, special->last_below);
+        __m128i last_below = _mm_loadu_si128((const __m128i *)special->last_below);
+        __m128i low = _mm_min_epu8(bytes, last_below);
         found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, low));
     }
     return (unsigned)_mm_movemask_epi8(found);
@@ -100,6 +118,17 @@ copy_and_find(const Special *special, char *to, const char *from, Py_ssize_t siz
         to[i] = from[i];
     }
     return found != 0;
+}
+
+/* Copies within a buffer, sixteen bytes at a time: up to 15 more are read and written. */
+static inline void
+copy_words(char *to, const char *from, Py_ssize_t size)
+{
+    for (Py_ssize_t i = 0; i < size; i += 16) {
+        char word[16];
+        memcpy(word, from + i, 16);
+        memcpy(to + i, word, 16);
+    }
 }
 
 /* The first special byte, or `end`. */

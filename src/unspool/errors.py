@@ -155,5 +155,8 @@ class MissingExtra(UnspoolError, ImportError):
 
 def shown(value: object) -> str:
     """A short form of `value` for an error message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # An int of too many digits, or somebody's broken __repr__.
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"

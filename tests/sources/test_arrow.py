@@ -4,9 +4,8 @@ import weakref
 import arrow_zoo
 import pyarrow as pa
 import pytest
-from helpers import encode
 
-from unspool import _kernel
+from unspool import kernel
 from unspool.errors import NotIterable, RowError
 from unspool.sources import arrow
 from unspool.sources.arrow import ArrowReader
@@ -18,7 +17,7 @@ IDS = [f"{at} {name}" for at, (name, _, _) in enumerate(ZOO)]
 @pytest.fixture(params=["kernel", "pyarrow"])
 def way(request, monkeypatch):
     if request.param == "pyarrow":
-        monkeypatch.setattr(arrow, "_kernel", None)
+        monkeypatch.setattr(kernel, "ArrowStream", None)
     return request.param
 
 
@@ -237,13 +236,13 @@ def test_a_stream_that_was_never_read_is_never_asked_for(way):
 
 def test_a_capsule_is_used_once():
     capsule = pa.table({"n": [1]}).__arrow_c_stream__()
-    _kernel.ArrowStream(capsule, arrow.arrow_values)
+    kernel.ArrowStream(capsule, arrow.arrow_values)
     with pytest.raises(ValueError, match="used before"):
-        _kernel.ArrowStream(capsule, arrow.arrow_values)
+        kernel.ArrowStream(capsule, arrow.arrow_values)
 
 
 def test_reading_after_the_close_raises():
-    stream = _kernel.ArrowStream(pa.table({"n": [1]}).__arrow_c_stream__(), arrow.arrow_values)
+    stream = kernel.ArrowStream(pa.table({"n": [1]}).__arrow_c_stream__(), arrow.arrow_values)
     stream.close()
     stream.close()
     with pytest.raises(ValueError, match="closed"):

@@ -29,17 +29,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from unspool import kernel
 from unspool._optional import require
 from unspool.errors import NotIterable, shown
 from unspool.sources import arrow_values
 from unspool.sources.arrow_values import interval, maker, refused
 from unspool.sources.batches import Records
 from unspool.types import Batch
-
-try:
-    from unspool import _kernel
-except ImportError:
-    _kernel = None  # type: ignore[assignment]
 
 __all__ = ["ArrowReader", "ArrowStreamable", "has_arrow_stream"]
 
@@ -82,7 +78,7 @@ class ArrowReader:
     @property
     def columns(self) -> Sequence[str] | None:
         """The column names; None before the first batch."""
-        return None if self._stream is None else self._stream.columns  # type: ignore[no-any-return]
+        return None if self._stream is None else self._stream.columns
 
     def read_batch(self, want: int) -> Batch:
         """About `want` rows; none after the last.
@@ -108,11 +104,11 @@ class ArrowReader:
                 close(source)
 
 
-def _open(source: ArrowStreamable | None) -> Any:
+def _open(source: Any) -> Any:
     try:
-        if _kernel is None:
+        if kernel.ArrowStream is None:
             return _PyArrowStream(source)
-        return _kernel.ArrowStream(source.__arrow_c_stream__(), arrow_values)  # type: ignore[union-attr]
+        return kernel.ArrowStream(source.__arrow_c_stream__(), arrow_values)
     except TypeError as error:
         if "not a table" not in str(error):
             raise

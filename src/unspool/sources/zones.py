@@ -59,7 +59,7 @@ class Offsets:
         """At which seconds the offset changes, between two: (changes, offsets).
 
         Seconds count from 1970, as int64. There is an offset, as int32, for the time before the
-        first change and after each. None if the two are too far apart, or beyond what Python's dates can be.
+        first change and after each. None if the two are too far apart, or beyond Python's dates.
         """
         if self._table is None or (not self._fixed and not self._low <= low <= high <= self._high):
             try:
