@@ -1,0 +1,205 @@
+"""Arrow columns give the bytes that their Python values give as rows: every type, every part."""
+
+import arrow_zoo
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unspool import kernel
+from unspool.errors import RowError
+from unspool.formats.csv import Csv
+from unspool.formats.json import Json, Ndjson
+from unspool.sources.arrow import ArrowReader
+from unspool.sources.batches import Records
+
+ZOO = list(arrow_zoo.all_columns())
+IDS = [f"{at} {name}" for at, (name, _, _) in enumerate(ZOO)]
+
+FORMATS = {
+    "csv": Csv(),
+    "csv, all quoted": Csv(quoting="all", null="NULL", line_end="\n"),
+    "csv, text quoted": Csv(quoting="nonnumeric", delimiter=";", null="-"),
+    "csv, delimiter in numbers": Csv(delimiter="1"),
+    "csv, wide delimiter": Csv(delimiter="ü", formula_guard=True),
+    "ndjson": Ndjson(),
+    "json": Json(),
+}
+
+pytestmark = pytest.mark.skipif(not kernel.ACTIVE, reason="the kernel was not built")
+
+
+def batches(table, want=1000):
+    reader = ArrowReader(table)
+    while len(batch := reader.read_batch(want)):
+        yield batch
+    reader.close()
+
+
+def result(format, some):
+    """The bytes of some batches, and the error that ended them."""
+    encoder = format.encoder(None)
+    parts = [encoder.begin()]
+    try:
+        parts.extend(encoder.feed(batch) for batch in some)
+    except RowError as error:
+        return b"".join(parts), (error.row, error.column, str(error))
+    return b"".join([*parts, encoder.end()]), None
+
+
+def rows_of(names, columns, want=1000):
+    rows = list(zip(*columns, strict=True))
+    return [Records(rows[at : at + want], names) for at in range(0, len(rows), want)]
+
+
+@pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(("name", "column", "values"), ZOO, ids=IDS)
+def test_the_bytes_are_those_of_the_rows(name, column, values, format):
+    numbers = list(range(len(values)))
+    table = pa.table({"n": numbers, "ü": column})
+    expected = result(format, rows_of(["n", "ü"], [numbers, values]))
+    assert result(format, batches(table)) == expected
+    alone = result(format, rows_of(["ü"], [values]))
+    assert result(format, batches(pa.table({"ü": column}))) == alone
+
+
+@pytest.mark.parametrize("format", [Csv(), Ndjson()], ids=["csv", "ndjson"])
+@pytest.mark.parametrize(("name", "column", "values"), ZOO, ids=IDS)
+def test_any_part_gives_its_part_of_the_bytes(name, column, values, format):
+    # Many times over, so that validity and bools begin at every bit of a byte.
+    long = pa.concat_arrays([column] * 24)
+    many = values * 24
+    for start in (0, 1, 3, 8, 9):
+        for want in (1, 9):
+            part = pa.table({"v": long.slice(start, 11)})
+            expected = result(format, rows_of(["v"], [many[start : start + 11]]))
+            got = result(format, batches(part, want))
+            assert bool(got[1]) == bool(expected[1])
+            assert got[1] or got[0] == expected[0]
+
+
+# Those columns whose rows must be made: what is refused, and what is rare.
+BY_ROWS = {
+    "csv": {"binary", "large_binary", "binary_view", "fixed_size_binary[3]", "map", "map of ints"}
+    | {
+        str(column.type)
+        for _, column, _ in ZOO
+        if pa.types.is_nested(column.type)
+        and "union" not in str(column.type)
+        and "run_end" not in str(column.type)
+    },
+    "ndjson": {"binary", "large_binary", "binary_view", "fixed_size_binary[3]", "map of ints"},
+}
+
+
+@pytest.mark.parametrize("format", [Csv(), Ndjson()], ids=["csv", "ndjson"])
+@pytest.mark.parametrize(("name", "column", "values"), ZOO, ids=IDS)
+def test_no_rows_are_made(name, column, values, format):
+    (batch,) = batches(pa.table({"v": column}))
+    _, error = result(format, [batch])
+    refused = error is not None or name in BY_ROWS[type(format).__name__.lower()]
+    zoned_inside = "tz=" in name and pa.types.is_nested(column.type)
+    assert batch.made == (refused or zoned_inside)
+
+
+@pytest.mark.parametrize(
+    "format", [Csv(), Ndjson(), Csv(formula_guard=True)], ids=["csv", "ndjson", "guarded"]
+)
+@pytest.mark.parametrize(
+    ("name", "column", "what"), arrow_zoo.unfit(), ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_what_no_row_can_have_is_refused_by_name(name, column, what, format):
+    table = pa.table({"ok": ["a", "=b"], "bad": column})
+    data, error = result(format, batches(table))
+    assert error[:2] == (2, "bad")
+
+
+def test_columns_under_other_names():
+    table = pa.table({"a": [1, 2], "b": ["x", "y"]})
+    for format, expected in (
+        (Csv(), b"A,B\r\n1,x\r\n2,y\r\n"),
+        (Ndjson(), b'{"A":1,"B":"x"}\n{"A":2,"B":"y"}\n'),
+    ):
+        encoder = format.encoder(["A", "B"])
+        (batch,) = batches(table)
+        assert encoder.feed(batch) == expected
+        assert not batch.made
+
+
+def test_fewer_names_than_columns_are_refused_as_for_rows():
+    (batch,) = batches(pa.table({"a": [1], "b": [2]}))
+    with pytest.raises(RowError, match="has 2 cells; the columns given are 1"):
+        Csv().encoder(["a"]).feed(batch)
+
+
+def test_one_batch_as_rows_among_others_as_columns():
+    good = pa.record_batch({"n": pa.array([1, 2], pa.int64()), "t": ["a", "b"]})
+    guarded = pa.record_batch({"n": pa.array([3], pa.int64()), "t": ["=c"]})
+    table = pa.Table.from_batches([good, guarded, good])
+    encoder = Csv(formula_guard=True).encoder(None)
+    made = []
+    for batch in batches(table):
+        encoder.feed(batch)
+        made.append(batch.made)
+    assert made == [False, True, False]
+    assert (
+        result(Csv(formula_guard=True), batches(table))[0]
+        == b"n,t\r\n1,a\r\n2,b\r\n3,'=c\r\n1,a\r\n2,b\r\n"
+    )
+
+
+PLAIN = {
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.uint64(): st.integers(0, 2**64 - 1),
+    pa.float64(): st.floats(),
+    pa.float32(): st.floats(width=32),
+    pa.float16(): st.floats(width=16),
+    pa.bool_(): st.booleans(),
+    pa.string(): st.text(),
+    pa.string_view(): st.text(),
+    pa.date32(): st.dates(),
+    pa.timestamp("us"): st.datetimes(),
+    pa.timestamp("us", "Europe/Berlin"): st.datetimes(
+        timezones=st.just(arrow_zoo.ZoneInfo("Europe/Berlin")), allow_imaginary=False
+    ).filter(lambda v: 2 < v.year < 9998),
+    pa.time64("us"): st.times(),
+    pa.duration("us"): st.timedeltas(
+        min_value=-(10**5) * arrow_zoo.DAY, max_value=10**5 * arrow_zoo.DAY
+    ),
+    pa.decimal128(38, 10): st.decimals(
+        allow_nan=False, allow_infinity=False, places=10, min_value=-(10**17), max_value=10**17
+    ),
+    pa.list_(pa.string()): st.lists(st.none() | st.text()),
+    pa.struct({"x": pa.float64(), "y": pa.list_(pa.int32())}): st.fixed_dictionaries(
+        {
+            "x": st.none() | st.floats(),
+            "y": st.none() | st.lists(st.none() | st.integers(-(2**31), 2**31 - 1)),
+        }
+    ),
+}
+
+
+@st.composite
+def tables(draw):
+    kinds = draw(st.lists(st.sampled_from(list(PLAIN)), min_size=1, max_size=4))
+    rows = draw(st.integers(0, 20))
+    values = [
+        draw(st.lists(st.none() | PLAIN[kind], min_size=rows, max_size=rows)) for kind in kinds
+    ]
+    names = [f"c{at}" for at in range(len(kinds))]
+    columns = [pa.array(v, kind) for v, kind in zip(values, kinds)]
+    return pa.table(dict(zip(names, columns))), names, [c.to_pylist() for c in columns]
+
+
+@pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
+@settings(max_examples=50)
+@given(tables(), st.integers(1, 21))
+def test_any_table_gives_the_bytes_of_its_rows(format, made, want):
+    table, names, values = made
+    if not len(table):
+        return
+    data, error = result(format, batches(table, want))
+    expected, expected_error = result(format, rows_of(names, values, want))
+    assert bool(error) == bool(expected_error)
+    if error is None:
+        assert data == expected
