@@ -13,6 +13,7 @@ from unspool.connection import Watch, break_off, ends_cleanly, socket_of, warn_o
 from unspool.drive import Chunks, drive
 from unspool.errors import BrokenApp, LengthMismatch, UsageError, UsedTwice
 from unspool.formats.csv import Csv
+from unspool.sources.batches import encode_ahead
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.types import Format
@@ -129,6 +130,7 @@ def open_chunks(
         plan.rows, context, same_thread=plan.same_thread, beside=beside, release=plan.release
     )
     pipeline = plan.pipeline()
+    encode_ahead(source.puller.rows, pipeline.encode)
 
     watch = Watch(environ)
 

@@ -15,6 +15,7 @@ from unspool.drive import AsyncChunks, adrive
 from unspool.formats.csv import Csv
 from unspool.observe import Outcome
 from unspool.sources.async_rows import AsyncRowSource
+from unspool.sources.batches import encode_ahead
 from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, rows_of
 from unspool.sources.workers import Lane, Workers
@@ -48,6 +49,7 @@ def open_chunks(
         source = AsyncRowSource(plan.rows, context, plan.release)
     else:
         puller = Puller(rows_of(plan.rows), context, plan.release)
+        encode_ahead(puller.rows, pipeline.encode)
         source = PooledSource(puller, lane or Lane(_WORKERS))
     return _OwnChunks(adrive(pipeline, source), source, on_closed)
 

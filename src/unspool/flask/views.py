@@ -14,6 +14,7 @@ from unspool.flask.context import hold
 from unspool.flask.response import StreamResponse, response_class
 from unspool.formats.csv import Csv
 from unspool.observe import Outcome
+from unspool.sources.batches import encode_ahead
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.types import Format
@@ -87,6 +88,7 @@ def stream(
     except BaseException:
         held.release()
         raise
+    encode_ahead(source.puller.rows, pipeline.encode)
     chunks = Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
     kind = response_class(current_app.response_class)  # type: ignore[arg-type]
     response = kind(chunks, status, plan.headers())

@@ -27,7 +27,8 @@ class PooledSource(Generic[T]):
 
     A thread is busy with them only while a batch is made, not while the client takes it;
     except if the rows, or what is `beside` them, are bound to the thread of the first batch:
-    then it is theirs until the end. Holds one batch.
+    then it is theirs until the end. Holds one batch; one more, as bytes, where the next is
+    encoded while the last is sent.
     """
 
     def __init__(
@@ -73,9 +74,7 @@ class PooledSource(Generic[T]):
             first, self._first = self._first, deque()
             return unpacked(self._puller.rows, first)
         if self._job is None:
-            self._making = deque()
-            self._job = self._lane.submit(self._make, self._making, self._puller.items(want))
-            self._waiting = None
+            self._job = self._submit(want)
         job = self._waiting = self._waiting or _wrapped(self._job)
         done, _ = await asyncio.wait([job], timeout=timeout_s if self._started else None)
         self._started = True
@@ -84,7 +83,14 @@ class PooledSource(Generic[T]):
         self._job = None
         job.result()
         made, self._making = self._making, deque()
+        if self._puller.encodes_ahead:
+            self._job = self._submit(want)  # Two chunks at the most: this one, and the next.
         return unpacked(self._puller.rows, made if made or not self._puller.ended else None)
+
+    def _submit(self, want: int) -> Future[None]:
+        self._making = deque()
+        self._waiting = None
+        return self._lane.submit(self._make, self._making, self._puller.items(want))
 
     def _make(self, making: deque[T], want: int) -> None:
         self._puller.fill(making, want)

@@ -193,6 +193,11 @@ class Puller(Generic[T]):
             return 1
         return want
 
+    @property
+    def encodes_ahead(self) -> bool:
+        """Whether there is a next batch, whose making and encoding pays while this one is sent."""
+        return isinstance(self.rows, BatchRows) and self.rows.ahead and not self.ended
+
     def some(self, want: int) -> Iterator[T]:
         """The next `want` rows, and the end mark; fewer if `stop` is called meanwhile."""
         self._go = bytearray(b"\1" * want)
