@@ -22,6 +22,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORES = CORES[:1]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 # Each with four threads, as an app with some traffic would have.
@@ -89,7 +90,7 @@ def server(kind: str, *app: str) -> Iterator[Server]:
     """A fresh server (one of SERVERS, or a command line) that answers; gone afterwards."""
     port = free_port()
     command = SERVERS.get(kind, kind).format(at=f"127.0.0.1:{port}", host="127.0.0.1", port=port)
-    os.sched_setaffinity(0, CORES[:1])
+    os.sched_setaffinity(0, SERVER_CORES)
     process = subprocess.Popen([sys.executable, "-m", *command.split(), *app], cwd=HERE)
     os.sched_setaffinity(0, CORES[-1:])
     try:

@@ -8,6 +8,9 @@ point(Buffer *out, Py_ssize_t used)
     out->limit = out->start + PyBytes_GET_SIZE(out->bytes) - BUFFER_SLACK;
 }
 
+/* What is made ready at most, for the first row may be an odd one; longer batches double it. */
+#define EXPECTED_BYTES (4 * 1024 * 1024)
+
 int
 buffer_begin(Buffer *out, Py_ssize_t size)
 {
@@ -20,6 +23,18 @@ buffer_begin(Buffer *out, Py_ssize_t size)
     return 0;
 }
 
+int
+buffer_expect(Buffer *out, Py_ssize_t rows)
+{
+    Py_ssize_t used = out->at - out->start;
+    if (used > EXPECTED_BYTES) {
+        return 0;
+    }
+    Py_ssize_t most = EXPECTED_BYTES / (used + 1);
+    Py_ssize_t size = (rows < most ? rows : most) * used;
+    return buffer_reserve(out, size + size / 8);
+}
+
 static int
 grow(Buffer *out, Py_ssize_t size)
 {
@@ -29,7 +44,7 @@ grow(Buffer *out, Py_ssize_t size)
         PyErr_NoMemory();
         return -1;
     }
-    if (_PyBytes_Resize(&out->bytes, 2 * whole + size + BUFFER_SLACK) < 0) {
+    if (_PyBytes_Resize(&out->bytes, (size > whole ? 0 : whole) + used + size + BUFFER_SLACK) < 0) {
         return -1;
     }
     point(out, used);
@@ -48,10 +63,19 @@ buffer_grow(Buffer *out, Py_ssize_t size)
     return done;
 }
 
+/* A little room stays unused. If it were given back, glibc would judge by what is left that the
+ * next buffer is too large for its heap, and map and clear new pages for each batch. */
 PyObject *
 buffer_finish(Buffer *out)
 {
-    _PyBytes_Resize(&out->bytes, out->at - out->start);
+    Py_ssize_t used = out->at - out->start;
+    if (used < BUFFER_FIRST_BYTES || PyBytes_GET_SIZE(out->bytes) - used > used / 4) {
+        _PyBytes_Resize(&out->bytes, used);
+    }
+    else {
+        *out->at = 0;
+        Py_SET_SIZE(out->bytes, used);
+    }
     return out->bytes;
 }
 

@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 /* There is always room for so many bytes more than was asked for, so that short texts can be
- * written in whole machine words. */
+ * written in whole machine words of 16 bytes, and up to 8 marks between two of them unasked. */
 #define BUFFER_SLACK 32
 
 typedef struct {
@@ -16,8 +16,15 @@ typedef struct {
     PyThreadState *unlocked; /* of a thread that let go of the interpreter, or NULL */
 } Buffer;
 
+/* What a batch of rows begins with: room for a short row or two. */
+#define BUFFER_FIRST_BYTES 480
+
 /* Begins with room for `size` bytes; 0, or -1 with MemoryError. */
 int buffer_begin(Buffer *out, Py_ssize_t size);
+
+/* After the first of `rows` rows: makes room for as many as it, if that is not too much. The
+ * rows of most batches fill a chunk and are about as long, so that nothing moves then. */
+int buffer_expect(Buffer *out, Py_ssize_t rows);
 
 /* Makes room for `size` more bytes, moving what is there; 0, or -1 with MemoryError. */
 int buffer_grow(Buffer *out, Py_ssize_t size);
@@ -62,7 +69,14 @@ buffer_write(Buffer *out, const char *data, Py_ssize_t size)
     return 0;
 }
 
-/* Where room for a constant text was reserved before. */
-#define PUT(at, literal) (memcpy((at), (literal), sizeof(literal) - 1), (at) + sizeof(literal) - 1)
+static inline char *
+put_bytes(char *at, const char *bytes, size_t size)
+{
+    memcpy(at, bytes, size);
+    return at + size;
+}
+
+/* A constant text where room was reserved before. */
+#define PUT(at, literal) put_bytes((at), (literal), sizeof(literal) - 1)
 
 #endif

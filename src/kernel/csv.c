@@ -149,12 +149,11 @@ typedef struct {
 static int
 write_str(Rows *rows, PyObject *value, int quote)
 {
+    Py_INCREF(value);
     PyObject *text = PyObject_Str(value);
-    if (text == NULL) {
-        return -1;
-    }
-    int done = csv_write_text(&rows->csv, &rows->out, text, quote);
-    Py_DECREF(text);
+    int done = text == NULL ? -1 : csv_write_text(&rows->csv, &rows->out, text, quote);
+    Py_XDECREF(text);
+    Py_DECREF(value);
     return done;
 }
 
@@ -167,7 +166,7 @@ write_plain(Rows *rows, PyObject *value, char *end, int quote)
     return PyErr_Occurred() ? -1 : write_str(rows, value, quote);
 }
 
-/* Text or None as a cell that the user gave, not one that a function made. */
+/* Text that the user gave as a cell, not one that a function made. */
 static int
 write_own_text(Rows *rows, PyObject *text)
 {
@@ -176,8 +175,10 @@ write_own_text(Rows *rows, PyObject *text)
         Py_UCS4 first = PyUnicode_READ_CHAR(text, 0);
         if (first < 128 && csv->formula_start[first]) {
             PyObject *guard = dict_get(rows->converts, (PyObject *)&PyUnicode_Type);
+            Py_INCREF(text);
             PyObject *guarded = guard == NULL ? NULL : PyObject_CallOneArg(guard, text);
             Py_XDECREF(guard);
+            Py_DECREF(text);
             int done = guarded != NULL && PyUnicode_Check(guarded)
                            ? csv_write_text(csv, &rows->out, guarded, csv->quote_others)
                            : -1;
@@ -207,20 +208,29 @@ write_any(Rows *rows, PyObject *value)
 static int
 write_converted(Rows *rows, PyObject *value)
 {
-    PyObject *convert = dict_get(rows->converts, (PyObject *)Py_TYPE(value));
-    if (convert == NULL) {
-        return -1;
-    }
-    PyObject *cell = convert == Py_None ? Py_NewRef(value) : PyObject_CallOneArg(convert, value);
-    Py_DECREF(convert);
-    if (cell == NULL) {
-        return -1;
-    }
-    int done = write_any(rows, cell);
-    Py_DECREF(cell);
+    PyObject *cell = rows_convert(rows->converts, value);
+    int done = cell == NULL ? -1 : write_any(rows, cell);
+    Py_XDECREF(cell);
     return done;
 }
 
+/* A value that only other code can write; held meanwhile. */
+static int
+write_other(Rows *rows, PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    const Csv *csv = &rows->csv;
+    if (type == rows->kernel->decimal) {
+        return write_str(rows, value, csv->quote_numbers);
+    }
+    if (type == rows->kernel->uuid) {
+        char *end = put_uuid_object(rows->kernel, rows->out.at, value);
+        return write_plain(rows, value, end, csv->quote_numbers);
+    }
+    return write_converted(rows, value);
+}
+
+/* `value` may be borrowed. */
 static int
 write_value(Rows *rows, PyObject *value)
 {
@@ -255,21 +265,19 @@ write_value(Rows *rows, PyObject *value)
     if (type == kernel->date) {
         return write_plain(rows, value, put_date_object(out->at, value), others);
     }
-    if (type == kernel->decimal) {
-        return write_str(rows, value, numbers);
-    }
     if (type == kernel->time) {
         return write_plain(rows, value, put_time_object(out->at, value), others);
     }
-    if (type == kernel->uuid) {
-        return write_plain(rows, value, put_uuid_object(kernel, out->at, value), numbers);
-    }
-    return write_converted(rows, value);
+    Py_INCREF(value);
+    int done = write_other(rows, value);
+    Py_DECREF(value);
+    return done;
 }
 
 static int
-write_cell(Rows *rows, PyObject *value, Py_ssize_t position)
+write_cell(void *loop, PyObject *value, Py_ssize_t position)
 {
+    Rows *rows = loop;
     if (position && csv_write_delimiter(&rows->csv, &rows->out) < 0) {
         return -1;
     }
@@ -277,45 +285,14 @@ write_cell(Rows *rows, PyObject *value, Py_ssize_t position)
 }
 
 static int
-write_cells(Rows *rows, PyObject *cells)
+write_row(void *loop, PyObject *row)
 {
-    Py_ssize_t width = rows->shape.width;
-    for (Py_ssize_t i = 0; i < width; i++) {
-        PyObject *value = item_of(cells, i);
-        int done = value == NULL ? -1 : write_cell(rows, value, i);
-        Py_XDECREF(value);
-        if (done < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int
-write_row(Rows *rows, PyObject *row)
-{
+    Rows *rows = loop;
     Py_ssize_t start = rows->out.at - rows->out.start;
-    PyObject *cells = shape_cut(&rows->shape, row);
-    if (cells == NULL) {
+    if (rows_cells(&rows->shape, row, rows, write_cell) < 0) {
         return -1;
     }
-    int done = write_cells(rows, cells);
-    Py_DECREF(cells);
-    return done < 0 ? -1 : csv_end_row(&rows->csv, &rows->out, start, rows->shape.width);
-}
-
-static int
-write_batch(Rows *rows, PyObject *batch)
-{
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(batch); i++) {
-        PyObject *row = item_of(batch, i);
-        int done = row == NULL ? -1 : write_row(rows, row);
-        Py_XDECREF(row);
-        if (done < 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return csv_end_row(&rows->csv, &rows->out, start, rows->shape.width);
 }
 
 /* csv_rows(batch, shape, dialect, converts) -> bytes, or None where Python must do it. */
@@ -339,18 +316,5 @@ kernel_csv_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         }
         Py_DECREF(bytes);
     }
-    PyObject *batch = PySequence_Fast(args[0], "a batch is a sequence of rows");
-    if (batch == NULL) {
-        return kernel_not_mine();
-    }
-    Py_ssize_t cells = PySequence_Fast_GET_SIZE(batch) * (rows.shape.width + 1);
-    int done = buffer_begin(&rows.out, 16 * cells);
-    if (done == 0) {
-        done = write_batch(&rows, batch);
-        if (done < 0) {
-            buffer_drop(&rows.out);
-        }
-    }
-    Py_DECREF(batch);
-    return done < 0 ? kernel_not_mine() : buffer_finish(&rows.out);
+    return rows_result(&rows.out, rows_write(args[0], &rows.out, &rows, write_row));
 }

@@ -13,12 +13,10 @@
 Escapes *
 json_escapes(void)
 {
-    Escapes *escapes = PyMem_Calloc(1, sizeof(Escapes));
+    Escapes *escapes = escapes_new("\"\\", 2, 0x20);
     if (escapes == NULL) {
-        PyErr_NoMemory();
         return NULL;
     }
-    special_init(&escapes->special, "\"\\", 2, 0x20);
     for (int c = 0; c < 0x20; c++) {
         char text[8];
         PyOS_snprintf(text, sizeof text, "\\u%04x", (unsigned)c);
@@ -45,7 +43,24 @@ write_byte(Buffer *out, char byte)
 }
 
 int
-json_write_text(Buffer *out, const Escapes *escapes, PyObject *text)
+json_write_utf8(Buffer *out, const Escapes *escapes, const char *text, Py_ssize_t size)
+{
+    if (buffer_reserve(out, size + 2) < 0) {
+        return -1;
+    }
+    char *at = out->at;
+    *at = '"';
+    int found = copy_and_find(&escapes->special, at + 1, text, size);
+    out->at += size + 1;
+    if (found && text_escape(out, escapes, at + 1 - out->start) < 0) {
+        return -1;
+    }
+    *out->at++ = '"';
+    return 0;
+}
+
+static int
+write_wide_text(Buffer *out, const Escapes *escapes, PyObject *text)
 {
     if (write_byte(out, '"') < 0 || text_write_escaped(out, escapes, text) < 0) {
         return -1;
@@ -54,12 +69,16 @@ json_write_text(Buffer *out, const Escapes *escapes, PyObject *text)
 }
 
 int
-json_write_utf8(Buffer *out, const Escapes *escapes, const char *text, Py_ssize_t size)
+json_write_text(Buffer *out, const Escapes *escapes, PyObject *text)
 {
-    if (write_byte(out, '"') < 0 || text_write_utf8_escaped(out, escapes, text, size) < 0) {
+    if (text_ready(text) < 0) {
         return -1;
     }
-    return write_byte(out, '"');
+    if (!PyUnicode_IS_COMPACT_ASCII(text)) {
+        return write_wide_text(out, escapes, text);
+    }
+    return json_write_utf8(out, escapes, (const char *)PyUnicode_1BYTE_DATA(text),
+                           PyUnicode_GET_LENGTH(text));
 }
 
 /* A name that was written before, and where in the buffer it stands with quotes and colon. */
@@ -72,6 +91,8 @@ typedef struct {
 typedef struct {
     const Kernel *kernel;
     Buffer out;
+    PyObject *const *marks; /* the bytes before, between and after the rows */
+    int started;
     PyObject *as_values; /* type of row -> function that makes a JSON value of it, or None */
     PyObject *as_value;  /* function that does so for a value of any type; both borrowed */
     int named;           /* rows become objects, by the shape */
@@ -186,7 +207,8 @@ write_name(Json *json, PyObject *name)
     return 0;
 }
 
-/* Members and items end with a comma each, the last of which gives way to the bracket. */
+/* Members and items end with a comma each, for which the slack of the buffer has room; the last
+ * of them gives way to the bracket. */
 static int
 end_brackets(Json *json, Py_ssize_t count, char bracket)
 {
@@ -203,7 +225,8 @@ write_member(Json *json, PyObject *name, PyObject *value, int depth)
     if (write_name(json, name) < 0 || write_value(json, value, depth) < 0) {
         return -1;
     }
-    return write_byte(&json->out, ',');
+    *json->out.at++ = ',';
+    return 0;
 }
 
 static int
@@ -212,12 +235,7 @@ write_members(Json *json, PyObject *dict, int depth)
     PyObject *name, *value;
     Py_ssize_t at = 0, size = PyDict_GET_SIZE(dict);
     while (PyDict_Next(dict, &at, &name, &value)) {
-        Py_INCREF(name);
-        Py_INCREF(value);
-        int done = write_member(json, name, value, depth);
-        Py_DECREF(name);
-        Py_DECREF(value);
-        if (done < 0 || PyDict_GET_SIZE(dict) != size) {
+        if (write_member(json, name, value, depth) < 0 || PyDict_GET_SIZE(dict) != size) {
             return -1;
         }
     }
@@ -273,10 +291,11 @@ write_cells(Json *json, PyObject *cells, PyObject *names, int depth)
         }
         int done = names ? write_name(json, PyTuple_GET_ITEM(names, i)) : 0;
         done = done < 0 ? -1 : write_value(json, value, depth);
-        Py_DECREF(value);
-        if (done < 0 || write_byte(&json->out, ',') < 0) {
+        item_done(cells, value);
+        if (done < 0) {
             return -1;
         }
+        *json->out.at++ = ',';
     }
     return end_brackets(json, count, names ? '}' : ']');
 }
@@ -290,9 +309,10 @@ write_sequence(Json *json, PyObject *sequence, int depth)
     return done;
 }
 
-/* A date, time or UUID whose text ends at `end`, one byte after the place of its quote. */
+/* A date, time or UUID whose text ends at `end` and leaves room for its first quote; 1 if it has
+ * no short form. */
 static int
-write_quoted(Json *json, PyObject *value, char *end)
+write_quoted(Json *json, char *end)
 {
     if (end == NULL) {
         return PyErr_Occurred() ? -1 : 1;
@@ -306,11 +326,14 @@ write_quoted(Json *json, PyObject *value, char *end)
 static int
 write_moment(Json *json, PyObject *value, char *end, int depth)
 {
-    int done = write_quoted(json, value, end);
+    int done = write_quoted(json, end);
     if (done != 1) {
         return done;
     }
-    return write_made(json, PyObject_CallMethodNoArgs(value, json->kernel->str_isoformat), depth);
+    Py_INCREF(value);
+    done = write_made(json, PyObject_CallMethodNoArgs(value, json->kernel->str_isoformat), depth);
+    Py_DECREF(value);
+    return done;
 }
 
 static int
@@ -330,7 +353,7 @@ write_decimal(Json *json, PyObject *value)
 
 /* Subclasses, as the json module takes them, and all that only Python knows. */
 static int
-write_other(Json *json, PyObject *value, int depth)
+write_subclass(Json *json, PyObject *value, int depth)
 {
     if (PyUnicode_Check(value)) {
         return json_write_text(&json->out, json->kernel->json, value);
@@ -348,6 +371,28 @@ write_other(Json *json, PyObject *value, int depth)
     return write_made(json, PyObject_CallOneArg(json->as_value, value), depth);
 }
 
+/* Values that hold others, or that other code writes; held meanwhile. */
+static int
+write_other(Json *json, PyObject *value, int depth)
+{
+    const Kernel *kernel = json->kernel;
+    PyTypeObject *type = Py_TYPE(value);
+    if (type == &PyDict_Type) {
+        return write_dict(json, value, depth);
+    }
+    if (type == &PyList_Type || type == &PyTuple_Type) {
+        return write_cells(json, value, NULL, depth);
+    }
+    if (type == kernel->decimal) {
+        return write_decimal(json, value);
+    }
+    if (type == kernel->uuid) {
+        return write_quoted(json, put_uuid_object(kernel, json->out.at + 1, value)) ? -1 : 0;
+    }
+    return write_subclass(json, value, depth);
+}
+
+/* `value` may be borrowed. */
 static int
 write_value(Json *json, PyObject *value, int depth)
 {
@@ -370,12 +415,6 @@ write_value(Json *json, PyObject *value, int depth)
     if (type == &PyBool_Type || value == Py_None) {
         return write_constant(json, value);
     }
-    if (type == &PyDict_Type) {
-        return write_dict(json, value, depth + 1);
-    }
-    if (type == &PyList_Type || type == &PyTuple_Type) {
-        return write_cells(json, value, NULL, depth + 1);
-    }
     char *text = out->at + 1;
     if (type == kernel->datetime) {
         return write_moment(json, value, put_datetime_object(kernel, text, value, 'T'), depth);
@@ -383,16 +422,13 @@ write_value(Json *json, PyObject *value, int depth)
     if (type == kernel->date) {
         return write_moment(json, value, put_date_object(text, value), depth);
     }
-    if (type == kernel->decimal) {
-        return write_decimal(json, value);
-    }
     if (type == kernel->time) {
         return write_moment(json, value, put_time_object(text, value), depth);
     }
-    if (type == kernel->uuid) {
-        return write_quoted(json, value, put_uuid_object(kernel, text, value)) ? -1 : 0;
-    }
-    return write_other(json, value, depth + 1);
+    Py_INCREF(value);
+    int done = write_other(json, value, depth + 1);
+    Py_DECREF(value);
+    return done;
 }
 
 /* A row without names of its own: as it is, or as the function for its type makes it. */
@@ -403,21 +439,15 @@ write_unnamed(Json *json, PyObject *row)
     if (type == &PyDict_Type || type == &PyTuple_Type || type == &PyList_Type) {
         return write_value(json, row, 0);
     }
-    PyObject *as_value = dict_get(json->as_values, (PyObject *)type);
-    if (as_value == NULL) {
-        return -1;
-    }
-    PyObject *made = as_value == Py_None ? Py_NewRef(row) : PyObject_CallOneArg(as_value, row);
-    Py_DECREF(as_value);
-    return write_made(json, made, 0);
+    Py_INCREF(row);
+    int done = write_made(json, rows_convert(json->as_values, row), 0);
+    Py_DECREF(row);
+    return done;
 }
 
 static int
-write_row(Json *json, PyObject *row)
+write_named(Json *json, PyObject *row)
 {
-    if (!json->named) {
-        return write_unnamed(json, row);
-    }
     PyObject *cells = shape_cut(&json->shape, row);
     int done = cells == NULL ? -1 : write_cells(json, cells, json->shape.names, 0);
     Py_XDECREF(cells);
@@ -425,25 +455,21 @@ write_row(Json *json, PyObject *row)
 }
 
 static int
-write_bytes(Json *json, PyObject *bytes)
+write_mark(Json *json, int index)
 {
-    return buffer_write(&json->out, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
+    PyObject *mark = json->marks[index];
+    return buffer_write(&json->out, PyBytes_AS_STRING(mark), PyBytes_GET_SIZE(mark));
 }
 
-/* `marks` are the bytes before, between and after the rows. */
 static int
-write_batch(Json *json, PyObject *batch, PyObject *const *marks)
+write_row(void *loop, PyObject *row)
 {
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(batch); i++) {
-        PyObject *row = item_of(batch, i);
-        int done = row == NULL ? -1 : write_bytes(json, marks[i > 0]);
-        done = done < 0 ? -1 : write_row(json, row);
-        Py_XDECREF(row);
-        if (done < 0) {
-            return -1;
-        }
+    Json *json = loop;
+    if (write_mark(json, json->started) < 0) {
+        return -1;
     }
-    return write_bytes(json, marks[2]);
+    json->started = 1;
+    return json->named ? write_named(json, row) : write_unnamed(json, row);
 }
 
 static int
@@ -455,6 +481,7 @@ read_arguments(Json *json, PyObject *const *args, Py_ssize_t nargs)
                         "json_rows(batch, shape, as_values, as_value, before, between, after)");
         return -1;
     }
+    json->marks = args + 4;
     json->as_values = args[2];
     json->as_value = args[3];
     json->named = args[1] != Py_None;
@@ -488,20 +515,10 @@ kernel_json_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         }
         Py_DECREF(bytes);
     }
-    PyObject *batch = PySequence_Fast(args[0], "a batch is a sequence of rows");
-    if (batch == NULL) {
-        return kernel_not_mine();
-    }
-    int done = buffer_begin(&json.out, 128 * PySequence_Fast_GET_SIZE(batch));
-    if (done == 0) {
-        done = write_batch(&json, batch, args + 4);
-        if (done < 0) {
-            buffer_drop(&json.out);
-        }
-    }
+    int done = rows_write(args[0], &json.out, &json, write_row);
+    done = done < 0 ? -1 : write_mark(&json, 2);
     for (int i = 0; i < KNOWN_NAMES; i++) {
         Py_XDECREF(json.names[i].name);
     }
-    Py_DECREF(batch);
-    return done < 0 ? kernel_not_mine() : buffer_finish(&json.out);
+    return rows_result(&json.out, done);
 }

@@ -22,9 +22,12 @@ struct Escapes;
 /* One for each interpreter; nothing else outlives a call. */
 typedef struct {
     struct Escapes *json; /* how special bytes are written, by format */
+    struct Escapes *html;
+    struct Escapes *xlsx;
     PyTypeObject *date;
     PyTypeObject *datetime;
     PyTypeObject *time;
+    PyTypeObject *timedelta;
     PyObject *utc; /* datetime.timezone.utc */
     PyTypeObject *decimal;
     PyTypeObject *uuid;
@@ -32,11 +35,14 @@ typedef struct {
     PyTypeObject *arrow_batch;
     PyObject *str_int;       /* "int" */
     PyObject *str_isoformat; /* "isoformat" */
+    PyObject *str_html;      /* "__html__" */
 } Kernel;
 
 /* The functions of the module, one file each. */
 PyObject *kernel_csv_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *kernel_json_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *kernel_html_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *kernel_sheet_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 /* What a row loop returns when it gives up: None, except for what no loop may swallow, such as
  * KeyboardInterrupt. */

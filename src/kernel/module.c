@@ -1,6 +1,8 @@
 /* unspool._kernel: the row loops of unspool.formats in C. See kernel.h for what they promise. */
 #include "arrow.h"
+#include "html.h"
 #include "json.h"
+#include "xlsx.h"
 
 #include <datetime.h>
 
@@ -39,6 +41,7 @@ kernel_exec(PyObject *module)
     kernel->date = (PyTypeObject *)Py_NewRef(PyDateTimeAPI->DateType);
     kernel->datetime = (PyTypeObject *)Py_NewRef(PyDateTimeAPI->DateTimeType);
     kernel->time = (PyTypeObject *)Py_NewRef(PyDateTimeAPI->TimeType);
+    kernel->timedelta = (PyTypeObject *)Py_NewRef(PyDateTimeAPI->DeltaType);
     kernel->utc = Py_NewRef(PyDateTimeAPI->TimeZone_UTC);
     kernel->decimal = (PyTypeObject *)type_of("decimal", "Decimal");
     kernel->uuid = (PyTypeObject *)type_of("uuid", "UUID");
@@ -46,7 +49,10 @@ kernel_exec(PyObject *module)
     kernel->arrow_batch = add_type(module, &arrow_batch_spec);
     kernel->str_int = PyUnicode_InternFromString("int");
     kernel->str_isoformat = PyUnicode_InternFromString("isoformat");
+    kernel->str_html = PyUnicode_InternFromString("__html__");
     kernel->json = json_escapes();
+    kernel->html = html_escapes();
+    kernel->xlsx = xlsx_escapes();
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -57,6 +63,7 @@ kernel_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(kernel->date);
     Py_VISIT(kernel->datetime);
     Py_VISIT(kernel->time);
+    Py_VISIT(kernel->timedelta);
     Py_VISIT(kernel->utc);
     Py_VISIT(kernel->decimal);
     Py_VISIT(kernel->uuid);
@@ -72,6 +79,7 @@ kernel_clear(PyObject *module)
     Py_CLEAR(kernel->date);
     Py_CLEAR(kernel->datetime);
     Py_CLEAR(kernel->time);
+    Py_CLEAR(kernel->timedelta);
     Py_CLEAR(kernel->utc);
     Py_CLEAR(kernel->decimal);
     Py_CLEAR(kernel->uuid);
@@ -79,6 +87,7 @@ kernel_clear(PyObject *module)
     Py_CLEAR(kernel->arrow_batch);
     Py_CLEAR(kernel->str_int);
     Py_CLEAR(kernel->str_isoformat);
+    Py_CLEAR(kernel->str_html);
     return 0;
 }
 
@@ -87,6 +96,8 @@ kernel_free(void *module)
 {
     Kernel *kernel = PyModule_GetState(module);
     PyMem_Free(kernel->json);
+    PyMem_Free(kernel->html);
+    PyMem_Free(kernel->xlsx);
     kernel_clear(module);
 }
 
@@ -97,6 +108,12 @@ static PyMethodDef methods[] = {
     {"json_rows", (PyCFunction)(void (*)(void))kernel_json_rows, METH_FASTCALL,
      "json_rows(batch, shape, as_values, as_value, before, between, after)\n--\n\n"
      "The rows as JSON values, or None if the loop in Python must do them."},
+    {"html_rows", (PyCFunction)(void (*)(void))kernel_html_rows, METH_FASTCALL,
+     "html_rows(batch, shape, converts)\n--\n\n"
+     "The rows as HTML, or None if the loop in Python must do them."},
+    {"sheet_rows", (PyCFunction)(void (*)(void))kernel_sheet_rows, METH_FASTCALL,
+     "sheet_rows(number, batch, shape, converts)\n--\n\n"
+     "The rows as XML of a sheet, or None if the loop in Python must do them."},
     {NULL, NULL, 0, NULL},
 };
 

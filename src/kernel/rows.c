@@ -67,15 +67,59 @@ cut_other(const Shape *shape, PyObject *row)
 PyObject *
 shape_cut(const Shape *shape, PyObject *row)
 {
-    PyObject *cells;
-    if (PyTuple_CheckExact(row) || PyList_CheckExact(row)) {
-        cells = Py_NewRef(row);
-    }
-    else {
+    PyObject *cells = Py_NewRef(row);
+    if (!PyTuple_CheckExact(row) && !PyList_CheckExact(row)) {
         cells = PyDict_CheckExact(row) ? cut_dict(shape, row) : cut_other(shape, row);
+        Py_DECREF(row);
     }
     if (cells != NULL && PySequence_Fast_GET_SIZE(cells) != shape->width) {
         Py_CLEAR(cells);
     }
     return cells;
+}
+
+static int
+write_all(PyObject *rows, Buffer *out, void *loop, WriteRow write)
+{
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(rows); i++) {
+        PyObject *row = item_of(rows, i);
+        int done = row == NULL ? -1 : write(loop, row);
+        item_done(rows, row);
+        if (done < 0 || (i == 0 && buffer_expect(out, PySequence_Fast_GET_SIZE(rows)) < 0)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+rows_write(PyObject *batch, Buffer *out, void *loop, WriteRow write)
+{
+    PyObject *rows = PySequence_Fast(batch, "a batch is a sequence of rows");
+    int done = rows == NULL ? -1 : buffer_begin(out, BUFFER_FIRST_BYTES);
+    done = done < 0 ? -1 : write_all(rows, out, loop, write);
+    Py_XDECREF(rows);
+    return done;
+}
+
+PyObject *
+rows_result(Buffer *out, int done)
+{
+    if (done < 0) {
+        buffer_drop(out);
+        return kernel_not_mine();
+    }
+    return buffer_finish(out);
+}
+
+PyObject *
+rows_convert(PyObject *converts, PyObject *value)
+{
+    PyObject *convert = dict_get(converts, (PyObject *)Py_TYPE(value));
+    if (convert == NULL) {
+        return NULL;
+    }
+    PyObject *made = convert == Py_None ? Py_NewRef(value) : PyObject_CallOneArg(convert, value);
+    Py_DECREF(convert);
+    return made;
 }

@@ -15,6 +15,18 @@ special_init(Special *special, const char *bytes, size_t count, unsigned below)
     memset(special->last_below, (int)below - 1, 16);
 }
 
+Escapes *
+escapes_new(const char *bytes, size_t count, unsigned below)
+{
+    Escapes *escapes = PyMem_Calloc(1, sizeof(Escapes));
+    if (escapes == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    special_init(&escapes->special, bytes, count, below);
+    return escapes;
+}
+
 void
 escapes_add(Escapes *escapes, unsigned char byte, const char *text)
 {
@@ -23,13 +35,19 @@ escapes_add(Escapes *escapes, unsigned char byte, const char *text)
     memcpy(escapes->text[byte], text, size);
 }
 
+/* How many bytes more the escaped text has; -1 if there is one that cannot be written. */
 static Py_ssize_t
 growth(const Escapes *escapes, const char *from, const char *end)
 {
     Py_ssize_t more = 0;
     for (; from < end; from++) {
-        int size = escapes->size[(unsigned char)*from];
-        more += size ? size - 1 : 0;
+        unsigned char c = (unsigned char)*from;
+        if (escapes->special.is[c]) {
+            if (escapes->size[c] == 0) {
+                return -1;
+            }
+            more += escapes->size[c] - 1;
+        }
     }
     return more;
 }
@@ -39,9 +57,12 @@ int
 text_escape(Buffer *out, const Escapes *escapes, Py_ssize_t from)
 {
     const char *first = find_special(&escapes->special, out->start + from, out->at);
+    if (first == out->at) {
+        return 0;
+    }
     Py_ssize_t kept = first - out->start;
     Py_ssize_t more = growth(escapes, first, out->at);
-    if (buffer_reserve(out, more) < 0) {
+    if (more < 0 || buffer_reserve(out, more) < 0) {
         return -1;
     }
     char *start = out->start + kept;
@@ -115,8 +136,12 @@ put_code_point(char *at, Py_UCS4 c)
 static char *
 put_latin1(char *at, const Py_UCS1 *text, Py_ssize_t length)
 {
+    /* Without a branch for each: the second byte is written always, and counted if it stands. */
     for (Py_ssize_t i = 0; i < length; i++) {
-        at = put_code_point(at, text[i]);
+        unsigned c = text[i], wide = c >> 7;
+        at[0] = (char)(wide ? 0xC0 | c >> 6 : c);
+        at[1] = (char)(0x80 | (c & 0x3F));
+        at += 1 + wide;
     }
     return at;
 }
@@ -164,4 +189,16 @@ text_write_wide(Buffer *out, PyObject *text)
     }
     out->at = end;
     return 0;
+}
+
+int
+text_write(Buffer *out, PyObject *text)
+{
+    if (text_ready(text) < 0) {
+        return -1;
+    }
+    if (!PyUnicode_IS_COMPACT_ASCII(text)) {
+        return text_write_wide(out, text);
+    }
+    return buffer_write(out, (const char *)PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
 }

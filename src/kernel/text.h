@@ -19,7 +19,7 @@ typedef struct {
     int any_below;
 } Special;
 
-/* What each special byte becomes; `size` is 0 for all others. */
+/* What each special byte becomes; a special byte without a text cannot be written. */
 typedef struct Escapes {
     Special special;
     unsigned char size[256];
@@ -29,16 +29,23 @@ typedef struct Escapes {
 /* `bytes` are the special ones: one to five. */
 void special_init(Special *special, const char *bytes, size_t count, unsigned below);
 
-/* Nothing is escaped at first; then each byte by its text, of at most 7 bytes. */
+/* Nothing is escaped at first; NULL with MemoryError. To be freed by PyMem_Free. */
+Escapes *escapes_new(const char *bytes, size_t count, unsigned below);
+
+/* Each byte is escaped by its text, of at most 7 bytes. */
 void escapes_add(Escapes *escapes, unsigned char byte, const char *text);
 
-/* Replaces the special bytes in what was written from offset `from` on. 0, or -1. */
+/* Replaces the special bytes in what was written from offset `from` on. 0, or -1, without an
+ * exception for a byte that cannot be written. */
 int text_escape(Buffer *out, const Escapes *escapes, Py_ssize_t from);
 
 /* Text with its special bytes escaped, of Python or as UTF-8. 0, or -1, without an exception for
  * a lone surrogate. */
 int text_write_escaped(Buffer *out, const Escapes *escapes, PyObject *text);
 int text_write_utf8_escaped(Buffer *out, const Escapes *escapes, const char *text, Py_ssize_t size);
+
+/* Text as it is. 0, or -1, without an exception for a lone surrogate. */
+int text_write(Buffer *out, PyObject *text);
 
 /* Encodes any text that is not ASCII; -1 without an exception for a lone surrogate. */
 int text_write_wide(Buffer *out, PyObject *text);
@@ -131,22 +138,25 @@ copy_words(char *to, const char *from, Py_ssize_t size)
     }
 }
 
-/* The first special byte, or `end`. */
+/* The first special byte within a buffer, or `end`; up to 15 bytes after `end` are read. */
 static inline const char *
 find_special(const Special *special, const char *from, const char *end)
 {
 #ifdef TEXT_SSE2
-    while (end - from >= 16) {
-        if (special_bits(special, _mm_loadu_si128((const __m128i *)from))) {
+    for (; from < end; from += 16) {
+        unsigned bits = special_bits(special, _mm_loadu_si128((const __m128i *)from));
+        if (end - from < 16) {
+            bits &= (1u << (end - from)) - 1;
+        }
+        if (bits) {
             break;
         }
-        from += 16;
     }
 #endif
     while (from < end && !special->is[(unsigned char)*from]) {
         from++;
     }
-    return from;
+    return from < end ? from : end;
 }
 
 #endif

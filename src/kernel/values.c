@@ -154,3 +154,36 @@ put_uuid_object(const Kernel *kernel, char *at, PyObject *value)
     Py_DECREF(text);
     return end;
 }
+
+char *
+put_plain_object(const Kernel *kernel, char *at, PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    if (type == &PyLong_Type) {
+        return put_long(at, value);
+    }
+    if (type == &PyFloat_Type) {
+        return put_double(at, PyFloat_AS_DOUBLE(value));
+    }
+    if (type == &PyBool_Type) {
+        return value == Py_True ? PUT(at, "True") : PUT(at, "False");
+    }
+    if (type == kernel->datetime) {
+        return put_datetime_object(kernel, at, value, ' ');
+    }
+    if (type == kernel->date) {
+        return put_date_object(at, value);
+    }
+    return type == kernel->time ? put_time_object(at, value) : NULL;
+}
+
+PyObject *
+plain_str(const Kernel *kernel, PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    if (type == &PyLong_Type || type == kernel->datetime || type == kernel->time ||
+        type == kernel->decimal || type == kernel->timedelta) {
+        return PyObject_Str(value);
+    }
+    return NULL;
+}

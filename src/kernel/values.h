@@ -35,4 +35,12 @@ char *put_datetime_object(const Kernel *kernel, char *at, PyObject *value, char 
 char *put_time_object(char *at, PyObject *value);
 char *put_uuid_object(const Kernel *kernel, char *at, PyObject *value);
 
+/* The str() of any of these, of bools and of floats, if its type and form are so simple. NULL
+ * if not; no exception is set. */
+char *put_plain_object(const Kernel *kernel, char *at, PyObject *value);
+
+/* The str() of what put_plain_object has no form for, as a new reference, if the type is one of
+ * Python's for numbers, dates and times. NULL if not, maybe with an exception. */
+PyObject *plain_str(const Kernel *kernel, PyObject *value);
+
 #endif

@@ -11,7 +11,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ACTIVE", "ArrowStream", "csv_rows", "json_rows", "no_rows"]
+__all__ = [
+    "ACTIVE",
+    "ArrowStream",
+    "RowLoop",
+    "csv_rows",
+    "html_rows",
+    "json_rows",
+    "no_rows",
+    "sheet_rows",
+]
 
 try:
     _kernel: Any = import_module("unspool._kernel")
@@ -32,4 +41,6 @@ def no_rows(*_: object) -> None:
 
 
 csv_rows: RowLoop = _kernel.csv_rows if _kernel else no_rows
+html_rows: RowLoop = _kernel.html_rows if _kernel else no_rows
 json_rows: RowLoop = _kernel.json_rows if _kernel else no_rows
+sheet_rows: RowLoop = _kernel.sheet_rows if _kernel else no_rows

@@ -15,9 +15,11 @@ __all__ = ["FORMATS", "find"]
 
 FORMATS = {
     "csv": ("unspool.formats.csv", "Csv"),
+    "html": ("unspool.formats.html", "Html"),
     "json": ("unspool.formats.json", "Json"),
     "ndjson": ("unspool.formats.json", "Ndjson"),
     "text": ("unspool.formats.text", "Text"),
+    "xlsx": ("unspool.formats.xlsx", "Xlsx"),
 }
 
 
