@@ -302,6 +302,21 @@ batch_iter(PyObject *object)
     return rows == NULL ? NULL : PyObject_GetIter(rows);
 }
 
+/* The rows beside it are not made. */
+static PyObject *
+one_row(const ArrowBatch *self, Py_ssize_t index)
+{
+    if (index == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    index += index < 0 ? (Py_ssize_t)self->rows : 0;
+    if (index < 0 || index >= self->rows) {
+        PyErr_SetString(PyExc_IndexError, "a batch has no such row");
+        return NULL;
+    }
+    return arrow_row(self, index);
+}
+
 static PyObject *
 batch_item(PyObject *object, PyObject *index)
 {
@@ -315,6 +330,9 @@ batch_item(PyObject *object, PyObject *index)
         if (step == 1) {
             return (PyObject *)slice_of(kernel_of(object), self, start, rows);
         }
+    }
+    else if (self->made == NULL && PyIndex_Check(index)) {
+        return one_row(self, PyNumber_AsSsize_t(index, PyExc_IndexError));
     }
     PyObject *rows = rows_of(self);
     return rows == NULL ? NULL : PyObject_GetItem(rows, index);

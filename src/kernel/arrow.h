@@ -51,6 +51,9 @@ arrow_batch_width(const ArrowBatch *batch)
 /* The value of a column as a Python object: a new reference, or NULL with an exception. */
 PyObject *arrow_value(const Vector *vector, int64_t at);
 
+/* One row as a new tuple; NULL with an exception (RowError). */
+PyObject *arrow_row(const ArrowBatch *batch, Py_ssize_t row);
+
 /* The rows of a batch as a new list of tuples; NULL with an exception (RowError). */
 PyObject *arrow_rows(ArrowBatch *batch);
 

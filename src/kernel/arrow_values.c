@@ -174,8 +174,8 @@ refuse(const ArrowBatch *batch, Py_ssize_t row, int64_t column)
     Py_XDECREF(traceback);
 }
 
-static PyObject *
-row_value(const ArrowBatch *batch, Py_ssize_t row)
+PyObject *
+arrow_row(const ArrowBatch *batch, Py_ssize_t row)
 {
     const Vector *root = arrow_batch_root(batch);
     int64_t width = root->column->n_children;
@@ -199,7 +199,7 @@ arrow_rows(ArrowBatch *batch)
 {
     PyObject *rows = PyList_New((Py_ssize_t)batch->rows);
     for (Py_ssize_t i = 0; rows != NULL && i < batch->rows; i++) {
-        PyObject *row = row_value(batch, i);
+        PyObject *row = arrow_row(batch, i);
         if (row == NULL) {
             Py_CLEAR(rows);
         }

@@ -321,6 +321,16 @@ put_uuid(char *to, const char *bytes)
     return to;
 }
 
+Moment
+cell_moment(const Vector *vector, int64_t at)
+{
+    const Column *column = vector->column;
+    if (column->kind == KIND_DATE32) {
+        return (Moment){.day = vector_int(vector, at)};
+    }
+    return moment_of(vector_int(vector, at), column->kind == KIND_DATE64 ? 3 : column->digits);
+}
+
 static char *
 put_day_time(char *to, const Vector *vector, int64_t at)
 {
@@ -546,4 +556,19 @@ fields_close(Field *fields, int64_t count)
         Py_CLEAR(fields[i].zone.table);
     }
     PyMem_Free(fields);
+}
+
+int
+columns_write(Buffer *out, int64_t rows, void *loop, WriteRows write)
+{
+    if (buffer_begin(out, BUFFER_FIRST_BYTES) < 0) {
+        return -1;
+    }
+    int64_t first = rows > 0;
+    buffer_unlock(out);
+    int done = write(loop, 0, first);
+    done = done < 0 ? -1 : buffer_expect(out, (Py_ssize_t)rows);
+    done = done < 0 ? -1 : write(loop, first, rows);
+    buffer_lock(out);
+    return done;
 }

@@ -37,9 +37,18 @@ typedef struct {
 Field *fields_open(const Vector *batch, int64_t start, int64_t rows);
 void fields_close(Field *fields, int64_t count);
 
+/* Writes the rows from `first` to before `end`; 0 or -1. */
+typedef int (*WriteRows)(void *loop, int64_t first, int64_t end);
+
+/* Begins the buffer and writes all rows, while other threads may run Python; 0 or -1. */
+int columns_write(Buffer *out, int64_t rows, void *loop, WriteRows write);
+
 /* Writes the value at `at`, which is there, within CELL_BYTES; gives the end, or NULL if the
  * column has no such values (text, lists), or the value is none that Python knows. */
 char *put_cell(char *to, const Vector *vector, int64_t at, const Zone *zone, char separator);
+
+/* A date, time or timestamp, in UTC. */
+Moment cell_moment(const Vector *vector, int64_t at);
 
 /* A duration or an interval without months; 0, or -1 if Python knows no such. */
 int cell_duration(const Vector *vector, int64_t at, Moment *duration);

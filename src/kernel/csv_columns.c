@@ -2,6 +2,7 @@
 #include "arrow.h"
 #include "cells.h"
 #include "csv.h"
+#include "rows.h"
 
 typedef struct {
     const Csv *csv;
@@ -88,37 +89,26 @@ write_row(Columns *self, int64_t row)
 }
 
 static int
-write_rows(Columns *self, int64_t rows)
+write_rows(void *loop, int64_t first, int64_t end)
 {
-    for (int64_t row = 0; row < rows; row++) {
-        if (write_row(self, row) < 0) {
+    for (int64_t row = first; row < end; row++) {
+        if (write_row(loop, row) < 0) {
             return -1;
         }
     }
     return 0;
 }
 
-/* The batch as CSV lines; None where its rows must be looked at; NULL with an exception. */
 PyObject *
 csv_columns(const ArrowBatch *batch, const Csv *csv)
 {
-    Columns self = {.csv = csv};
-    const Vector *root = arrow_batch_root(batch);
-    self.width = root->column->n_children;
+    Columns self = {.csv = csv, .width = arrow_batch_width(batch)};
+    int done = -1;
     self.null = PyUnicode_AsUTF8AndSize(csv->null, &self.null_size);
-    self.fields = fields_open(root, batch->start, batch->rows);
-    if (self.null == NULL || self.fields == NULL ||
-        buffer_begin(&self.out, 16 * (self.width + 1) * batch->rows) < 0) {
-        fields_close(self.fields, self.width);
-        return kernel_not_mine();
+    self.fields = fields_open(arrow_batch_root(batch), batch->start, batch->rows);
+    if (self.null != NULL && self.fields != NULL) {
+        done = columns_write(&self.out, batch->rows, &self, write_rows);
     }
-    buffer_unlock(&self.out);
-    int done = write_rows(&self, batch->rows);
-    buffer_lock(&self.out);
     fields_close(self.fields, self.width);
-    if (done < 0) {
-        buffer_drop(&self.out);
-        return kernel_not_mine();
-    }
-    return buffer_finish(&self.out);
+    return rows_result(&self.out, done);
 }

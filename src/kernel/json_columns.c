@@ -3,6 +3,7 @@
 
 #include "cells.h"
 #include "json.h"
+#include "rows.h"
 
 /* Finding a key that stands twice costs the square of this. */
 #define MAP_ENTRIES_MAX 64
@@ -262,14 +263,14 @@ write_mark(Columns *self, int which)
 }
 
 static int
-write_rows(Columns *self, int64_t rows)
+write_rows(void *loop, int64_t first, int64_t end)
 {
-    for (int64_t row = 0; row < rows; row++) {
-        if (write_mark(self, row > 0) < 0 || write_row(self, row) < 0) {
+    for (int64_t row = first; row < end; row++) {
+        if (write_mark(loop, row > 0) < 0 || write_row(loop, row) < 0) {
             return -1;
         }
     }
-    return write_mark(self, 2);
+    return 0;
 }
 
 static int
@@ -286,38 +287,21 @@ write_keys(Columns *self, PyObject *names)
     return 0;
 }
 
-static PyObject *
-encode(Columns *self, int64_t rows)
-{
-    Py_ssize_t guess = 16 * self->width + (self->keys.at - self->keys.start) + 8;
-    if (buffer_begin(&self->out, guess * rows) < 0) {
-        return kernel_not_mine();
-    }
-    buffer_unlock(&self->out);
-    int done = write_rows(self, rows);
-    buffer_lock(&self->out);
-    if (done < 0) {
-        buffer_drop(&self->out);
-        return kernel_not_mine();
-    }
-    return buffer_finish(&self->out);
-}
-
 PyObject *
 json_columns(const ArrowBatch *batch, const Escapes *escapes, PyObject *names,
              PyObject *const *marks)
 {
     Columns self = {.escapes = escapes, .marks = marks, .width = arrow_batch_width(batch)};
-    PyObject *bytes = NULL;
+    int done = -1;
     self.ends = PyMem_Calloc((size_t)self.width + 1, sizeof(Py_ssize_t));
     self.fields = fields_open(arrow_batch_root(batch), batch->start, batch->rows);
-    if (self.width && self.ends != NULL && self.fields != NULL && buffer_begin(&self.keys, 512) == 0) {
-        if (write_keys(&self, names) == 0) {
-            bytes = encode(&self, batch->rows);
-        }
-        buffer_drop(&self.keys);
+    if (self.width && self.ends != NULL && self.fields != NULL &&
+        buffer_begin(&self.keys, BUFFER_FIRST_BYTES) == 0 && write_keys(&self, names) == 0) {
+        done = columns_write(&self.out, batch->rows, &self, write_rows);
+        done = done < 0 ? -1 : write_mark(&self, 2);
     }
+    buffer_drop(&self.keys);
     fields_close(self.fields, self.width);
     PyMem_Free(self.ends);
-    return bytes == NULL ? kernel_not_mine() : bytes;
+    return rows_result(&self.out, done);
 }

@@ -9,9 +9,9 @@ from typing import AnyStr, Generic, NoReturn
 
 from unspool.coalesce import Coalescer
 from unspool.errors import DeadlineExceeded, RowError
-from unspool.types import Batch, Encoder
+from unspool.types import Batch, Encoder, is_columnar
 
-__all__ = ["BATCH_ROWS", "Encoded", "Pipeline", "is_columnar"]
+__all__ = ["BATCH_ROWS", "Encoded", "Pipeline"]
 
 # How much larger than the last a batch may be: the guess of what fills a chunk may be wrong.
 _GROWTH = 8
@@ -36,11 +36,6 @@ class Encoded(Generic[AnyStr]):
 
     def __len__(self) -> int:
         return self.rows
-
-
-def is_columnar(batch: object) -> bool:
-    """Whether encoders take its columns, and let other threads run meanwhile."""
-    return getattr(batch, "nogil", False)
 
 
 class Pipeline(Generic[AnyStr]):

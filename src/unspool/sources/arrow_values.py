@@ -119,6 +119,7 @@ def _days_and_nanos(days: int, millis: int) -> tuple[int, int]:
 
 
 # What follows has nanoseconds, and no more of them than a text needs: arithmetic forgets them.
+# They are a text to HTML, too, which would else make a plain datetime of a kind of it.
 
 
 class PreciseDatetime(datetime.datetime):
@@ -140,6 +141,8 @@ class PreciseDatetime(datetime.datetime):
     def __str__(self) -> str:
         return self.isoformat(" ")
 
+    __html__ = __str__
+
 
 class PreciseTime(datetime.time):
     """The same for a time."""
@@ -159,6 +162,8 @@ class PreciseTime(datetime.time):
 
     def __str__(self) -> str:
         return self.isoformat()
+
+    __html__ = __str__
 
 
 class PreciseTimedelta(datetime.timedelta):
@@ -181,6 +186,8 @@ class PreciseTimedelta(datetime.timedelta):
     def __str__(self) -> str:
         text = super().__str__()
         return (text if self.microseconds else text + ".000000") + f"{self.nanos:03}"
+
+    __html__ = __str__
 
 
 def _with_nanos(text: str, nanos: int, at: int) -> str:

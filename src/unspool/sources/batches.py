@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from time import monotonic
 from typing import Any, SupportsIndex, overload
 
-from unspool.pipeline import is_columnar
-from unspool.types import AsyncBatchReader, Batch, BatchReader
+from unspool.types import AsyncBatchReader, Batch, BatchReader, is_columnar
 
 __all__ = ["AsyncBatchRows", "BatchRows", "Records", "encode_ahead", "unpacked"]
 
