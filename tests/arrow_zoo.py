@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from unspool.sources.arrow_values import PreciseDatetime, PreciseTime, PreciseTimedelta
+
 DAY = datetime.timedelta(days=1)
 TEXTS = [
     "",
@@ -176,6 +178,34 @@ def times():
     )
 
 
+def nanoseconds():
+    """What Python's own types have no room for; ours show it."""
+    raw = [0, None, 1, 1_000_000_123, -1, 86_399_999_999_999]
+    day, second = datetime.datetime(1970, 1, 1), datetime.timedelta(seconds=1)
+    last = day + datetime.timedelta(days=1, microseconds=-1)
+    berlin = ZoneInfo("Europe/Berlin")
+    moments = [
+        (day, 0),
+        (day, 1),
+        (day + second, 123),
+        (day - datetime.timedelta(microseconds=1), 999),
+        (last, 999),
+    ]
+    made = [PreciseDatetime.of(moment, nanos) if nanos else moment for moment, nanos in moments]
+    yield cast(pa.timestamp("ns"), pa.int64(), raw), [made[0], None, *made[1:]]
+    local = [
+        PreciseDatetime.of(v.replace(tzinfo=datetime.UTC).astimezone(berlin), n)
+        for v, n in moments[1:]
+    ]
+    yield cast(pa.timestamp("ns", "Europe/Berlin"), pa.int64(), raw[2:]), local
+    times = [PreciseTime.of(moment.time(), nanos) for moment, nanos in moments[1:3]]
+    yield cast(pa.time64("ns"), pa.int64(), raw[2:4]), times
+    spans = [PreciseTimedelta.of(moment - day, nanos) for moment, nanos in moments[1:]]
+    yield cast(pa.duration("ns"), pa.int64(), raw[2:]), spans
+    interval = PreciseTimedelta.of(datetime.timedelta(days=1), 5)
+    yield pa.array([(0, 1, 5)], pa.month_day_nano_interval()), [interval]
+
+
 def nested():
     yield pa.list_(pa.int64()), [[1, 2], [], None, [None, -3]]
     yield pa.large_list(pa.string()), [["a", None], [], None, ["c,d"]]
@@ -239,7 +269,7 @@ def all_columns():
     ]
     for kind, values in plain:
         yield str(kind), column(kind, values), values
-    for made, values in [*timestamps(), *durations(), *times()]:
+    for made, values in [*timestamps(), *durations(), *times(), *nanoseconds()]:
         yield str(made.type), made, values
     yield from special()
 

@@ -67,6 +67,9 @@ write_cell(Columns *self, const Field *field, int64_t row)
     }
     int quote = is_number(kind) ? csv->quote_numbers : csv->quote_others;
     if (has_comma(kind)) {
+        if (csv->guard) {
+            return -1; /* One with nanoseconds is not of a plain type: Python may guard it. */
+        }
         Py_ssize_t cell = out->at - out->start;
         out->at = end;
         return csv_close_cell(csv, out, cell, quote);

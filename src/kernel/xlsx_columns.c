@@ -152,6 +152,19 @@ is_only_text(const Vector *vector, int64_t at)
 }
 
 static int
+has_nanos(const Vector *vector, int64_t at)
+{
+    Moment moment;
+    if (vector->column->kind < KIND_DURATION) {
+        moment = cell_moment(vector, at);
+    }
+    else if (cell_duration(vector, at, &moment) < 0) {
+        return 0;
+    }
+    return moment.nano % 1000 != 0;
+}
+
+static int
 is_moment(Kind kind)
 {
     return kind >= KIND_DATE32 && kind <= KIND_INTERVAL_NANOS;
@@ -177,6 +190,9 @@ write_other(Columns *self, const Field *field, const Vector *vector, int64_t at,
                                      : write_moment(self, vector, at, start);
     }
     Py_ssize_t size = end - text;
+    if (is_moment(kind) && has_nanos(vector, at)) {
+        return -1; /* Made plain as a row, it loses them. */
+    }
     if (is_moment(kind) || !is_number(vector, at, text, size)) {
         return write_str(&self->out, start, text, size);
     }

@@ -44,16 +44,16 @@ class Offsets:
 
     >>> edges, offsets = Offsets(ZoneInfo("Europe/Oslo")).between(1792800000, 1792900000)
     >>> array("i", offsets).tolist()[-3:]
-    [3600, 7200, 3600]
+    [7200, 3600, 7200]
     """
 
     def __init__(self, zone: datetime.tzinfo) -> None:
         self._zone = zone
-        self._fixed = isinstance(zone, datetime.timezone)
         self._low = self._high = 0
         self._edges: list[int] = []
-        self._offsets: list[int] = []
-        self._table: tuple[bytes, bytes] | None = None
+        self._offsets = [self._at(0)]
+        self._table = self._as_bytes()
+        self._fixed = isinstance(zone, datetime.timezone)
 
     def between(self, low: int, high: int) -> tuple[bytes, bytes] | None:
         """At which seconds the offset changes, between two: (changes, offsets).
@@ -61,7 +61,7 @@ class Offsets:
         Seconds count from 1970, as int64. There is an offset, as int32, for the time before the
         first change and after each. None if the two are too far apart, or beyond Python's dates.
         """
-        if self._table is None or (not self._fixed and not self._low <= low <= high <= self._high):
+        if not self._fixed and not self._low <= low <= high <= self._high:
             try:
                 self._extend(low, high)
             except OverflowError:
@@ -69,12 +69,10 @@ class Offsets:
         return self._table
 
     def _extend(self, low: int, high: int) -> None:
-        if not self._offsets:
+        if self._low == self._high:
             self._low = self._high = low
             self._offsets = [self._at(low)]
         new_low, new_high = min(self._low, low - _BESIDE_S), max(self._high, high + _BESIDE_S)
-        if self._fixed:
-            new_low, new_high = self._low, self._high
         if new_high - new_low > _SPAN_MAX_S:
             raise OverflowError
         edges, offsets = self._changes(new_low, self._low)
@@ -82,7 +80,10 @@ class Offsets:
         self._edges = [*edges, *self._edges, *more_edges]
         self._offsets = [*offsets[:-1], *self._offsets, *more_offsets[1:]]
         self._low, self._high = new_low, new_high
-        self._table = array("q", self._edges).tobytes(), array("i", self._offsets).tobytes()
+        self._table = self._as_bytes()
+
+    def _as_bytes(self) -> tuple[bytes, bytes]:
+        return array("q", self._edges).tobytes(), array("i", self._offsets).tobytes()
 
     def _changes(self, low: int, high: int) -> tuple[list[int], list[int]]:
         """The changes after `low` up to `high`, and the offsets before and after each."""
