@@ -73,7 +73,7 @@ bytes_value(const Vector *vector, int64_t at)
 {
     const char *bytes;
     int64_t size = vector_bytes(vector, at, &bytes);
-    return column_is_text(vector->column) ? PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)size, NULL)
+    return kind_is_text(vector->kind) ? PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)size, NULL)
                                           : PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
 }
 
@@ -82,7 +82,7 @@ static PyObject *
 raw_value(const Vector *vector, int64_t at)
 {
     int size;
-    switch (vector->column->kind) {
+    switch (vector->kind) {
     case KIND_DECIMAL:
     case KIND_UUID:
         size = vector->column->size;
@@ -120,7 +120,7 @@ arrow_value(const Vector *vector, int64_t at)
     if (vector->column->make != NULL) {
         return made_value(vector, at);
     }
-    switch (vector->column->kind) {
+    switch (vector->kind) {
     case KIND_BOOL:
     case KIND_BOOL8:
         return PyBool_FromLong(vector_int(vector, at) != 0);

@@ -4,6 +4,10 @@
 #include <emmintrin.h>
 #endif
 
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+
 #define DAY_S 86400
 
 /* The days of 0001-01-01 and 9999-12-31, counted from 1970-01-01: what Python's dates can be. */
@@ -177,12 +181,12 @@ interval_parts(const Vector *vector, int64_t at, Moment *duration)
         int32_t days;
         int64_t nanos;
     } whole = {0, 0, 0};
-    if (vector->column->kind == KIND_INTERVAL_DAYS) {
+    if (vector->kind == KIND_INTERVAL_DAYS) {
         const int32_t *pair = (const int32_t *)vector->data + 2 * at;
         whole.days = pair[0];
         whole.nanos = (int64_t)pair[1] * 1000000;
     }
-    else if (vector->column->kind == KIND_INTERVAL_NANOS) {
+    else if (vector->kind == KIND_INTERVAL_NANOS) {
         memcpy(&whole, (const char *)vector->data + 16 * at, 16);
     }
     else {
@@ -196,7 +200,7 @@ interval_parts(const Vector *vector, int64_t at, Moment *duration)
 int
 cell_duration(const Vector *vector, int64_t at, Moment *duration)
 {
-    if (vector->column->kind != KIND_DURATION) {
+    if (vector->kind != KIND_DURATION) {
         if (interval_parts(vector, at, duration) < 0) {
             return -1;
         }
@@ -349,7 +353,7 @@ put_cell(char *to, const Vector *vector, int64_t at, const Zone *zone, char sepa
 {
     const Column *column = vector->column;
     Moment duration;
-    switch (column->kind) {
+    switch (vector->kind) {
     case KIND_BOOL:
     case KIND_BOOL8:
         return vector_int(vector, at) ? PUT(to, "True") : PUT(to, "False");
@@ -396,24 +400,37 @@ put_cell(char *to, const Vector *vector, int64_t at, const Zone *zone, char sepa
     }
 }
 
-static int
-is_ascii(const char *bytes, int64_t size)
+static inline int
+first_bit(unsigned bits)
 {
-    int64_t i = 0;
+#if defined(_MSC_VER)
+    unsigned long index;
+    _BitScanForward(&index, bits);
+    return (int)index;
+#else
+    return __builtin_ctz(bits);
+#endif
+}
+
+/* How many ASCII bytes come next: up to 16, which are looked at in one go where there are as
+ * many. */
+static inline int
+ascii_run(const unsigned char *p, int64_t left)
+{
 #if defined(__SSE2__) || defined(_M_X64)
-    __m128i all = _mm_setzero_si128();
-    for (; i + 16 <= size; i += 16) {
-        all = _mm_or_si128(all, _mm_loadu_si128((const __m128i *)(bytes + i)));
-    }
-    if (_mm_movemask_epi8(all)) {
-        return 0;
+    if (left >= 16) {
+        int high = _mm_movemask_epi8(_mm_loadu_si128((const __m128i *)p));
+        return high ? first_bit((unsigned)high) : 16;
     }
 #endif
-    unsigned char rest = 0;
-    for (; i < size; i++) {
-        rest |= (unsigned char)bytes[i];
+    if (left >= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        if ((word & 0x8080808080808080) == 0) {
+            return 8;
+        }
     }
-    return rest < 0x80;
+    return p[0] < 0x80;
 }
 
 /* The length of the sequence at `p`, which does not begin with an ASCII byte; 0 if it is none.
@@ -453,37 +470,44 @@ sequence_length(const unsigned char *p, int64_t left)
 int
 is_utf8(const char *bytes, int64_t size)
 {
-    if (is_ascii(bytes, size)) {
-        return 1;
-    }
     const unsigned char *p = (const unsigned char *)bytes;
     for (int64_t i = 0; i < size;) {
-        int length = p[i] < 0x80 ? 1 : sequence_length(p + i, size - i);
-        if (length == 0) {
-            return 0;
+        i += ascii_run(p + i, size - i);
+        if (i < size && p[i] >= 0x80) {
+            int length = sequence_length(p + i, size - i);
+            if (length == 0) {
+                return 0;
+            }
+            i += length;
         }
-        i += length;
     }
     return 1;
 }
 
-/* Whether all text of these rows is ASCII, seen at a glance. */
-static int
-range_is_ascii(const Vector *vector, int64_t first, int64_t rows)
+static inline int64_t
+text_offset(const Vector *vector, int64_t at)
 {
-    const char *start = vector->bytes;
-    if (rows == 0) {
-        return 1;
+    return vector->kind == KIND_TEXT32 ? ((const int32_t *)vector->data)[at]
+                                               : ((const int64_t *)vector->data)[at];
+}
+
+/* Whether all text of these rows is UTF-8, seen at a glance: all together is, and no text begins
+ * within a character. 0 does not say that it is not. */
+static int
+range_is_utf8(const Vector *vector, int64_t first, int64_t rows)
+{
+    if (rows == 0 || vector->kind == KIND_TEXT_VIEW) {
+        return 0;
     }
-    if (vector->column->kind == KIND_TEXT32) {
-        const int32_t *offsets = vector->data;
-        return is_ascii(start + offsets[first], offsets[first + rows] - offsets[first]);
+    const unsigned char *bytes = vector->bytes;
+    int64_t start = text_offset(vector, first), end = text_offset(vector, first + rows);
+    for (int64_t at = first; at < first + rows; at++) {
+        int64_t offset = text_offset(vector, at);
+        if (offset < end && bytes[offset] >> 6 == 2) {
+            return 0;
+        }
     }
-    if (vector->column->kind == KIND_TEXT64) {
-        const int64_t *offsets = vector->data;
-        return is_ascii(start + offsets[first], offsets[first + rows] - offsets[first]);
-    }
-    return 0;
+    return is_utf8((const char *)bytes + start, end - start);
 }
 
 /* The first and last second that occur, in whole seconds; 0 if there is none. */
@@ -540,7 +564,7 @@ fields_open(const Vector *batch, int64_t start, int64_t rows)
         const Column *column = &batch->column->children[i];
         field->vector = &batch->children[i];
         field->first = field->vector->offset + batch->offset + start;
-        field->ascii = column_is_text(column) && range_is_ascii(field->vector, field->first, rows);
+        field->checked = kind_is_text(column->kind) && range_is_utf8(field->vector, field->first, rows);
         if (column->kind == KIND_TIMESTAMP && column->zone != NULL && zone_open(field, rows) < 0) {
             fields_close(fields, count);
             fields = NULL;

@@ -22,7 +22,7 @@ typedef struct {
     const Vector *vector;
     int64_t first; /* where the value of the first row is */
     Zone zone;
-    int ascii; /* all its text is known to be */
+    int checked; /* all its text is known to be UTF-8 */
 } Field;
 
 /* A day and the nanoseconds since its midnight. */
@@ -59,7 +59,7 @@ int is_utf8(const char *bytes, int64_t size);
 static inline int
 field_is_utf8(const Field *field, const char *bytes, int64_t size)
 {
-    return field->ascii || is_utf8(bytes, size);
+    return field->checked || is_utf8(bytes, size);
 }
 
 #endif

@@ -368,7 +368,7 @@ static void
 bind_buffers(Vector *vector, const struct ArrowArray *array)
 {
     const void **buffers = array->buffers;
-    switch (vector->column->kind) {
+    switch (vector->kind) {
     case KIND_NULL:
     case KIND_RUNS:
         return;
@@ -402,6 +402,7 @@ vector_bind(Vector *vector, const Column *column, const struct ArrowArray *array
         return -1;
     }
     vector->column = column;
+    vector->kind = column->kind;
     vector->offset = array->offset;
     vector->length = array->length;
     bind_buffers(vector, array);
@@ -465,7 +466,7 @@ read_int(Kind kind, const void *data, int64_t at)
 int64_t
 vector_int(const Vector *vector, int64_t at)
 {
-    return read_int(vector->column->kind, vector->data, at);
+    return read_int(vector->kind, vector->data, at);
 }
 
 static double
@@ -488,7 +489,7 @@ half_to_double(uint16_t half)
 double
 vector_double(const Vector *vector, int64_t at)
 {
-    switch (vector->column->kind) {
+    switch (vector->kind) {
     case KIND_FLOAT16:
         return half_to_double(((const uint16_t *)vector->data)[at]);
     case KIND_FLOAT32:
@@ -508,7 +509,7 @@ typedef struct {
 int64_t
 vector_bytes(const Vector *vector, int64_t at, const char **bytes)
 {
-    switch (vector->column->kind) {
+    switch (vector->kind) {
     case KIND_TEXT32:
     case KIND_BINARY32: {
         const int32_t *offsets = vector->data;
@@ -538,7 +539,7 @@ int64_t
 vector_items(const Vector *vector, int64_t at, int64_t *first)
 {
     int64_t count;
-    switch (vector->column->kind) {
+    switch (vector->kind) {
     case KIND_LIST64:
         *first = ((const int64_t *)vector->data)[at];
         count = ((const int64_t *)vector->data)[at + 1] - *first;
@@ -586,7 +587,7 @@ follow_union(const Vector **vector, int64_t *at)
     const Vector *here = *vector;
     int8_t code = ((const int8_t *)here->data)[*at];
     const Vector *child = &here->children[here->column->type_codes[code & 127]];
-    if (here->column->kind == KIND_UNION_DENSE) {
+    if (here->kind == KIND_UNION_DENSE) {
         *at = ((const int32_t *)here->bytes)[*at];
     }
     *at += child->offset;
@@ -599,7 +600,7 @@ vector_follow(const Vector **vector, int64_t *at)
     for (;;) {
         const Vector *here = *vector;
         const Vector *values;
-        switch (here->column->kind) {
+        switch (here->kind) {
         case KIND_UNION_SPARSE:
         case KIND_UNION_DENSE:
             follow_union(vector, at);
@@ -618,7 +619,7 @@ vector_follow(const Vector **vector, int64_t *at)
             *vector = values;
             break;
         default:
-            return here->column->kind != KIND_NULL && vector_has(here, *at);
+            return here->kind != KIND_NULL && vector_has(here, *at);
         }
     }
 }

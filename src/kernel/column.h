@@ -71,6 +71,7 @@ typedef struct Column {
 /* The values of a column in one batch. */
 typedef struct Vector {
     const Column *column;
+    Kind kind; /* the column's, near at hand */
     int64_t offset;
     int64_t length;
     const uint8_t *valid; /* a bit each, or NULL if all are */
@@ -103,7 +104,7 @@ int vector_follow(const Vector **vector, int64_t *at);
 static inline int
 vector_find(const Vector **vector, int64_t *at)
 {
-    Kind kind = (*vector)->column->kind;
+    Kind kind = (*vector)->kind;
     if (kind >= KIND_UNION_SPARSE) {
         return vector_follow(vector, at);
     }
@@ -122,9 +123,9 @@ double vector_double(const Vector *vector, int64_t at);
 int64_t vector_items(const Vector *vector, int64_t at, int64_t *first);
 
 static inline int
-column_is_text(const Column *column)
+kind_is_text(Kind kind)
 {
-    return column->kind >= KIND_TEXT32 && column->kind <= KIND_TEXT_VIEW;
+    return kind >= KIND_TEXT32 && kind <= KIND_TEXT_VIEW;
 }
 
 #endif

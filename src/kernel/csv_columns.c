@@ -54,8 +54,8 @@ write_cell(Columns *self, const Field *field, int64_t row)
     if (!vector_find(&vector, &at)) {
         return csv_write_utf8(csv, out, self->null, self->null_size, csv->quote_others);
     }
-    Kind kind = vector->column->kind;
-    if (kind >= KIND_TEXT32 && kind <= KIND_TEXT_VIEW) {
+    Kind kind = vector->kind;
+    if (kind_is_text(kind)) {
         return write_text(self, field, vector, at);
     }
     if (buffer_reserve(out, CELL_BYTES) < 0) {

@@ -19,7 +19,7 @@ write_value(Columns *self, const Field *field, int64_t row)
     if (!vector_find(&vector, &at)) {
         return 0;
     }
-    if (column_is_text(vector->column)) {
+    if (kind_is_text(vector->kind)) {
         const char *text;
         int64_t size = vector_bytes(vector, at, &text);
         return field_is_utf8(field, text, size)

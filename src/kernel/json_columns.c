@@ -36,11 +36,11 @@ write_byte(Buffer *out, char byte)
 }
 
 static int
-write_text(Columns *self, const Vector *vector, int64_t at, int ascii)
+write_text(Columns *self, const Vector *vector, int64_t at, int checked)
 {
     const char *text;
     int64_t size = vector_bytes(vector, at, &text);
-    if (!ascii && !is_utf8(text, size)) {
+    if (!checked && !is_utf8(text, size)) {
         return -1;
     }
     return json_write_utf8(&self->out, self->escapes, text, (Py_ssize_t)size);
@@ -144,7 +144,7 @@ write_map(Columns *self, const Vector *vector, int64_t at)
     const Vector *entries = &vector->children[0];
     const Vector *keys = &entries->children[0], *values = &entries->children[1];
     int64_t key = keys->offset + first, value = values->offset + first;
-    if (!column_is_text(keys->column) || count > MAP_ENTRIES_MAX || has_twice(keys, key, count) ||
+    if (!kind_is_text(keys->kind) || count > MAP_ENTRIES_MAX || has_twice(keys, key, count) ||
         write_byte(&self->out, '{') < 0) {
         return -1;
     }
@@ -174,7 +174,7 @@ static int
 write_known(Columns *self, const Vector *vector, int64_t at, const Zone *zone)
 {
     Buffer *out = &self->out;
-    switch (vector->column->kind) {
+    switch (vector->kind) {
     case KIND_BOOL:
     case KIND_BOOL8:
         out->at = vector_int(vector, at) ? PUT(out->at, "true") : PUT(out->at, "false");
@@ -218,7 +218,7 @@ static int
 write_value(Columns *self, const Vector *vector, int64_t at, const Zone *zone)
 {
     int there = vector_find(&vector, &at);
-    if (there && column_is_text(vector->column)) {
+    if (there && kind_is_text(vector->kind)) {
         return write_text(self, vector, at, 0);
     }
     if (buffer_reserve(&self->out, CELL_BYTES + 2) < 0) {
@@ -235,7 +235,7 @@ static int
 write_cell(Columns *self, const Field *field, int64_t row)
 {
     int64_t at = field->first + row;
-    if (field->ascii && vector_has(field->vector, at)) {
+    if (field->checked && vector_has(field->vector, at)) {
         return write_text(self, field->vector, at, 1);
     }
     return write_value(self, field->vector, at, &field->zone);

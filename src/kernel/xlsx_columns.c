@@ -81,7 +81,7 @@ write_moment(Columns *self, const Vector *vector, int64_t at, char *start)
     Buffer *out = &self->out;
     Moment moment = cell_moment(vector, at);
     int64_t day = moment.day + UNIX_DAY;
-    switch (vector->column->kind) {
+    switch (vector->kind) {
     case KIND_DATE32:
     case KIND_DATE64:
         return end_number(out, put_int(PUT(start, XLSX_DATE), day));
@@ -155,7 +155,7 @@ static int
 has_nanos(const Vector *vector, int64_t at)
 {
     Moment moment;
-    if (vector->column->kind < KIND_DURATION) {
+    if (vector->kind < KIND_DURATION) {
         moment = cell_moment(vector, at);
     }
     else if (cell_duration(vector, at, &moment) < 0) {
@@ -173,7 +173,7 @@ is_moment(Kind kind)
 static int
 write_other(Columns *self, const Field *field, const Vector *vector, int64_t at, char *start)
 {
-    Kind kind = vector->column->kind;
+    Kind kind = vector->kind;
     char text[CELL_BYTES + BUFFER_SLACK];
     if (kind == KIND_BOOL || kind == KIND_BOOL8) {
         char *end = PUT(start, XLSX_BOOL);
@@ -211,7 +211,7 @@ write_cell(Columns *self, const Field *field, int64_t row, Py_ssize_t position)
         return -1;
     }
     char *start = put_place(self->places, self->out.at, position);
-    return column_is_text(vector->column) ? write_text(self, field, vector, at, start)
+    return kind_is_text(vector->kind) ? write_text(self, field, vector, at, start)
                                           : write_other(self, field, vector, at, start);
 }
 
