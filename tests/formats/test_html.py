@@ -150,6 +150,8 @@ BAD = [
     ([(Markup("a\0b"), 2)], None, "row 1, column 1: HTML cannot carry Markup('a\\x00b'): it has"),
     ([(uuid.UUID(int=1), 2), ("\0", [1])], None, "row 2, column 2: HTML cannot carry [1]"),
     ([(uuid.UUID(int=1), "\0"), ("\0", 1)], None, "row 1, column 2: HTML cannot carry '\\x00'"),
+    ([(1, "\0"), (2, [3])], None, "row 1, column 2: HTML cannot carry '\\x00'"),
+    ([(uuid.UUID(int=1), "\0"), (object(), 1)], None, "row 1, column 2: HTML cannot carry"),
     ([{"\ud800": 1}], None, "row 1, column '\\ud800': HTML cannot carry '\\ud800'"),
     ([(1, 2), (3,)], None, "row 2: has 1 cells; the first row has 2."),
 ]

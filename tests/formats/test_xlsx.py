@@ -11,9 +11,10 @@ from helpers import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unspool import EmptySource, RowError, UsageError
+from unspool import EmptySource, RowError, Stream, UsageError
 from unspool.formats import xlsx
 from unspool.formats.xlsx import Xlsx
+from unspool.headers import Asked
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
 
@@ -37,6 +38,12 @@ FROZEN = (
     '<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/>'
     '<selection pane="bottomLeft"/>'
 )
+
+
+def test_a_sheet_is_not_compressed_again():
+    plan = Stream([(1,)], "xlsx", columns=["n"], compress=True)
+    assert plan.asked(Asked("gzip")) is plan
+    assert "Vary" not in dict(plan.headers())
 
 
 def test_a_sheet_with_names_has_a_frozen_bold_header_widths_and_filters():

@@ -63,10 +63,16 @@ class Ndjson:
 class Json:
     """One JSON array, a row a line.
 
+    Args:
+        end_mark: an object around the array, `{"rows":[...],"unspool":{"rows":3}}`, by which a
+            reader knows that it has all rows. (Without it the `]` says so.)
+
     >>> rows = Json().encoder(None)
     >>> rows.begin() + rows.feed([(1, 2), (3, 4)]) + rows.end()
     b'[\\n[1,2],\\n[3,4]\\n]\\n'
     """
+
+    end_mark: bool = False
 
     @property
     def media_type(self) -> str:
@@ -85,7 +91,10 @@ class Json:
 
     def encoder(self, columns: Sequence[str] | None) -> JsonEncoder:
         """A new encoder for one stream."""
-        return JsonEncoder(columns, begin="[", before="\n", between=",\n", after="", end="\n]\n")
+        begin, end = "[", "\n]\n"
+        if self.end_mark:
+            begin, end = '{"rows":[', '\n],"unspool":{{"rows":{rows}}}}}\n'
+        return JsonEncoder(columns, begin=begin, before="\n", between=",\n", after="", end=end)
 
 
 class JsonEncoder:

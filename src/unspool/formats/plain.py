@@ -12,6 +12,7 @@ from enum import Enum
 from itertools import chain
 from typing import Any
 
+from unspool import kernel
 from unspool.errors import RowError, shown
 from unspool.formats.rows import Cells
 
@@ -64,7 +65,8 @@ class Plain:
         self._format = format
         self._cells = cells
         self._keeps = keeps
-        self._needed = False
+        # Where the kernel runs, it leaves to Python only batches whose types must be looked at.
+        self._needed = kernel.ACTIVE
         self._converts: dict[type, Convert | None] = dict.fromkeys(PLAIN)
 
     @property
@@ -88,18 +90,32 @@ class Plain:
 
     def _encode(self, loop: RowLoop, rows: Sequence[Sequence[Any]]) -> bytes:
         if self._needed:
+            self._learn(loop, rows)
             rows = self._made_plain(rows)
         try:
             return loop(rows).encode()
         except ValueError as error:
             raise self._fault(loop, rows, error) from error
 
+    def _learn(self, loop: RowLoop, rows: Sequence[Sequence[Any]]) -> None:
+        """Learns the types that are new. A row before one that cannot be is looked at first."""
+        new = set(map(type, chain.from_iterable(rows))) - self._converts.keys()
+        for kind in list(new):
+            convert = None if self._keeps(kind) else _convert_for(kind)
+            if convert or self._keeps(kind):
+                self._converts[kind] = convert
+                new.remove(kind)
+        if new:
+            index, position, value = next(
+                cell for cell in self._cells.cells(rows) if type(cell[2]) in new
+            )
+            if index:
+                self._encode(loop, list(rows)[:index])
+            raise self._error(_no_cell(type(value)), index, position, value)
+
     def _made_plain(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-        kinds = set(map(type, chain.from_iterable(rows)))
-        for kind in kinds - self._converts.keys():
-            self._converts[kind] = self._learn(kind, rows)
         converts = self._converts
-        if not any(converts[kind] for kind in kinds):
+        if not any(converts[kind] for kind in set(map(type, chain.from_iterable(rows)))):
             return rows
         return [
             [
@@ -108,20 +124,6 @@ class Plain:
             ]
             for row in rows
         ]
-
-    def _learn(self, kind: type, rows: Sequence[Sequence[Any]]) -> Convert | None:
-        if self._keeps(kind):
-            return None
-        convert = _convert_for(kind)
-        if convert is None:
-            index, position, value = next(
-                cell for cell in self._cells.cells(rows) if type(cell[2]) is kind
-            )
-            problem = (
-                "Turn it into text or numbers first, or use format='ndjson' for nested values."
-            )
-            raise self._error(f"it is a {kind.__name__}. {problem}", index, position, value)
-        return convert
 
     def _fault(self, loop: RowLoop, rows: Sequence[Sequence[Any]], error: ValueError) -> RowError:
         """Where it went wrong: the slow way, by trying row for row and then part for part."""
@@ -144,6 +146,13 @@ class Plain:
 def refuse_type(value: object) -> TypeError:
     """What a row loop raises for a type that it does not know."""
     return TypeError(f"{type(value).__name__} is not plain")
+
+
+def _no_cell(kind: type) -> str:
+    return (
+        f"it is a {kind.__name__}. Turn it into text or numbers first, or use format='ndjson' "
+        "for nested values."
+    )
 
 
 def _problem(loop: RowLoop, row: Sequence[Any]) -> ValueError | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from unspool import kernel
 from unspool.errors import EmptySource
 from unspool.formats.plain import Plain, RowLoop
 from unspool.formats.rows import Cells
@@ -25,6 +24,8 @@ class TableEncoder:
 
     format: str
     foot = ""
+    needs_names = True
+    """Whether a table without a row needs to know its columns."""
 
     def __init__(
         self, columns: Sequence[str] | None, keeps: Callable[[type], bool] = lambda _: False
@@ -38,8 +39,8 @@ class TableEncoder:
         raise NotImplementedError
 
     def in_kernel(self, *batch_shape_converts: Any) -> bytes | None:
-        """The same loop in C, if there is one and the batch has nothing that it does not know."""
-        return kernel.no_rows(*batch_shape_converts)
+        """The same loop in C; None if there is none, or it leaves the batch to Python."""
+        raise NotImplementedError
 
     def head(self, names: Names, row: Sequence[Any] | None) -> str:
         """What stands before the first row."""
@@ -72,7 +73,7 @@ class TableEncoder:
         """
         if self._loop:
             return self.foot.encode()
-        if self._cells.columns is None:
+        if self._cells.columns is None and self.needs_names:
             raise EmptySource(
                 f"the source gave no rows, and so no column names for the head of the "
                 f"{self.format} table. Pass columns=[...] to send the head alone."

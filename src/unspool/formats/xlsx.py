@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from unspool import kernel
 from unspool.errors import EmptySource, RowError, UsageError
@@ -66,6 +66,7 @@ class Xlsx:
     b'PK\\x03\\x04'
     """
 
+    compressed: ClassVar[bool] = True
     sheet: str = "Data"
 
     def __post_init__(self) -> None:

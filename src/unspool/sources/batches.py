@@ -69,11 +69,15 @@ class BatchRows(Iterator[Batch]):
     def __init__(self, reader: BatchReader) -> None:
         self.reader = reader
         self.want = 1
-        self.ahead = False
-        """Whether the last batch was encoded here: reading the next one while it is sent pays."""
         self._encode: Callable[[Batch], Any] | None = None
+        self._decided: bool | None = None
         self._pace = _Pace()
         self._started = False
+
+    @property
+    def ahead(self) -> bool:
+        """Whether batches are encoded here: reading the next one while one is sent pays."""
+        return bool(self._decided)
 
     @property
     def thread_bound(self) -> bool:
@@ -86,8 +90,11 @@ class BatchRows(Iterator[Batch]):
         batch = self.reader.read_batch(self._pace.rows())
         self._pace.took(monotonic() - asked_at, len(batch))
         batch = _first_or_stop(self, batch, StopIteration)
-        self.ahead = self._encode is not None and is_columnar(batch)
-        return self._encode(batch) if self.ahead and self._encode else batch
+        if self._encode is None:
+            return batch
+        if self._decided is None:  # Once: an encoder takes all batches from one thread.
+            self._decided = is_columnar(batch)
+        return self._encode(batch) if self._decided else batch
 
     def cancel(self) -> None:
         """Ends a read that is under way on another thread, if the reader can."""

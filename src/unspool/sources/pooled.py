@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from unspool.sources.affinity import is_thread_bound
-from unspool.sources.batches import unpacked
+from unspool.sources.batches import encode_ahead, unpacked
 from unspool.sources.rows import Puller, taken
 from unspool.sources.workers import Lane
+from unspool.types import Batch
 
 __all__ = ["PooledSource"]
 
@@ -67,6 +68,10 @@ class PooledSource(Generic[T]):
         self._started = self._bound = True
         if is_thread_bound(self._puller.rows, *self._beside(), deep=self._deep):
             self._lane.keep()
+
+    def encode_ahead(self, encode: Callable[[Batch], Any]) -> None:
+        """See `unspool.sources.batches.encode_ahead`."""
+        encode_ahead(self._puller.rows, encode)
 
     async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
