@@ -89,7 +89,7 @@ OWN = (
     *(0.1, 1e300, -0.0, decimal.Decimal("1.10"), uuid.UUID(int=1)),
     *(datetime.date(2026, 1, 2), datetime.datetime(2026, 1, 2, 3, 4, 5, 6), datetime.time(3, 4)),
     *(datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), datetime.timedelta(1)),
-    *(cases.Colour.RED, cases.Level.LOW, cases.Text("x"), cases.Number(1)),
+    *(cases.Colour.RED, cases.Level.LOW, cases.Text("x"), cases.Number(1), cases.Markup("<b>")),
 )
 
 
