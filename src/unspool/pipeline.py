@@ -114,18 +114,27 @@ class Pipeline(Generic[AnyStr]):
         try:
             return Encoded(self._encoder.feed(batch), len(batch), columnar=is_columnar(batch))
         except RowError as error:
-            good = error.row - 1
-            piece = self._encoder.feed(_head(batch, good)) if good else self._coalescer.empty
-            return Encoded(piece, good, error)
+            return self._up_to(batch, error)
         except Exception as error:
             return Encoded(self._coalescer.empty, 0, error)
+
+    def _up_to(self, batch: Batch, error: RowError) -> Encoded[AnyStr]:
+        """The rows before the first that is at fault, and what is wrong with that one."""
+        piece = self._coalescer.empty
+        while good := error.row - 1:
+            try:
+                piece = self._encoder.feed(_head(batch, good))
+                break
+            except RowError as earlier:  # The encoder had looked at something else first.
+                error = earlier
+        return Encoded(piece, good, error)
 
     def _fail(self, encoded: Encoded[AnyStr], error: Exception) -> NoReturn:
         self._coalescer.hold(encoded.piece)
         if isinstance(error, RowError):
             error.place_after(self.rows)
         self.rows += encoded.rows
-        raise error
+        raise error from error.__cause__
 
     def flush(self) -> AnyStr:
         """All that is held, now."""

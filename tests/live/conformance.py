@@ -19,6 +19,7 @@ import httpx
 from live.conftest import chromium
 from live.servers import STACKS, serve
 
+from unspool.coalesce import CHUNK_BYTES
 from unspool.testing import CASES, Result, check_app
 
 FLASK = "contract_flask:app"
@@ -162,15 +163,15 @@ def check_page(name, ask, url, page):
 
 PAD = 1000
 EVERY = 8  # So many rows are noted in the log at a time.
-CHUNK = 64 * 1024 + PAD  # A chunk has 64 KiB and the rest of its last row.
+CHUNK = CHUNK_BYTES + CHUNK_BYTES // 32 + PAD  # What a batch may have too much, and a row.
 
-# What some servers, and what stands before them, hold themselves of an answer: in chunks.
+# What some servers, and what stands before them, hold themselves of an answer: in bytes.
 HELD = {
-    "uvicorn": (1, "asyncio's transport, up to 64 KiB"),
-    "granian": (11, "granian's queue, and hyper's buffer of 408 KiB"),
-    "mod_wsgi daemon": (6, "Apache, between its two processes"),
-    "waitress": (260, "waitress, on disk, up to outbuf_high_watermark, 16 MiB"),
-    "two middlewares": (2, "each middleware of Starlette's, a chunk"),
+    "uvicorn": (64 * 1024, "64 KiB, asyncio's transport"),
+    "granian": (408 * 1024 + 5 * CHUNK, "408 KiB, hyper's buffer, and a few chunks in a queue"),
+    "mod_wsgi daemon": (3 * CHUNK, "up to 3 chunks, Apache's two processes"),
+    "waitress": (16 * 1024 * 1024 + CHUNK, "16 MiB on disk, outbuf_high_watermark"),
+    "two middlewares": (2 * CHUNK, "2 chunks, each middleware of Starlette's one"),
 }
 
 
@@ -179,7 +180,7 @@ def check_ahead(target, server, url):
     id = uuid4().hex
     address = ("127.0.0.1", server.port)
     prefix = url.removeprefix(server.url)
-    most = CHUNK * (2 + sum(chunks for name, (chunks, _) in HELD.items() if name in target))
+    most = 2 * CHUNK + sum(held for name, (held, _) in HELD.items() if name in target)
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         sock.connect(address)
@@ -287,6 +288,8 @@ def examine(target, browse):
         found = {result.name: result for result in results}
         if not found["timely"].passed:  # Once more: the machine may have been busy.
             found["timely"] = check_app(url, cases=["timely"]).results[0]
+        if stack == "daphne":  # It looks once a second at what its applications have raised.
+            time.sleep(1.5)
         return found, server.log()
 
 

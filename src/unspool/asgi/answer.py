@@ -142,7 +142,8 @@ async def respond(
         if state is not None:
             state.open = False  # Also if the client left: nobody can be misled.
     finally:
-        await asyncio.shield(chunks.aclose())
+        if not chunks.over:
+            await asyncio.shield(chunks.aclose())
 
 
 async def _send_all(
