@@ -363,7 +363,28 @@ static PyGetSetDef batch_getset[] = {
     {NULL},
 };
 
+/* __arrow_c_array__(requested_schema=None) -> (schema, array); what is requested is not heard. */
+static PyObject *
+batch_export(PyObject *object, PyObject *args)
+{
+    ArrowBatch *self = (ArrowBatch *)object;
+    PyObject *schema = arrow_export_schema(self->stream);
+    PyObject *array = schema == NULL ? NULL : arrow_export_array(self);
+    PyObject *both = array == NULL ? NULL : PyTuple_Pack(2, schema, array);
+    (void)args;
+    Py_XDECREF(schema);
+    Py_XDECREF(array);
+    return both;
+}
+
+static PyMethodDef batch_methods[] = {
+    {"__arrow_c_array__", batch_export, METH_VARARGS,
+     "__arrow_c_array__(requested_schema=None)\n--\n\nThe batch for other Arrow libraries."},
+    {NULL},
+};
+
 static PyType_Slot batch_slots[] = {
+    {Py_tp_methods, batch_methods},
     {Py_tp_doc, "Some rows of a record batch, as a sequence of tuples."},
     {Py_tp_dealloc, batch_dealloc},
     {Py_tp_iter, batch_iter},

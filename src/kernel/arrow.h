@@ -51,6 +51,10 @@ arrow_batch_width(const ArrowBatch *batch)
 /* The value of a column as a Python object: a new reference, or NULL with an exception. */
 PyObject *arrow_value(const Vector *vector, int64_t at);
 
+/* Capsules for other libraries, which hold what they need; NULL with MemoryError. */
+PyObject *arrow_export_schema(const ArrowStream *stream);
+PyObject *arrow_export_array(const ArrowBatch *batch);
+
 /* One row as a new tuple; NULL with an exception (RowError). */
 PyObject *arrow_row(const ArrowBatch *batch, Py_ssize_t row);
 

@@ -283,3 +283,50 @@ def test_a_null_row_is_refused():
     rows = pa.StructArray.from_arrays([pa.array([1, 2])], names=["n"], mask=pa.array([False, True]))
     with pytest.raises(ValueError, match="row 2 of an Arrow batch is null"):
         list(batches(pa.chunked_array([rows]), 10))
+
+
+@pytest.mark.parametrize(("name", "column", "values"), ZOO, ids=IDS)
+def test_other_libraries_take_a_batch_as_it_is(name, column, values):
+    table = pa.table({"a": column, "n": range(len(column))})
+    for start in range(min(len(values), 3)):
+        (batch,) = batches(table.slice(start), 100)
+        again = pa.record_batch(batch[1:] if start else batch)
+        again.validate(full=True)
+        assert again.schema == table.schema
+        part = table.slice(start + 1 if start else 0)
+        assert repr(again.column("a").to_pylist()) == repr(part.column("a").to_pylist())
+
+
+def test_what_another_library_took_outlives_the_batch():
+    counts = Released()
+    reader = ArrowReader(Exporter(counts.reader))
+    batch = reader.read_batch(5)
+    taken = pa.record_batch(batch[1:])
+    column = taken.column(0)
+    unused = batch.__arrow_c_array__()
+    reader.close()
+    del reader, batch, taken
+    assert free(counts) == (1, [])
+    assert column.to_pylist() == [0] * 4
+    del column
+    assert free(counts) == (1, [])
+    del unused
+    assert free(counts) == (1, [0])
+
+
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+def test_arrow_and_parquet_take_batches_whole(format):
+    import io
+
+    import pyarrow.parquet as pq
+
+    from unspool import Stream, wsgi
+
+    table = pa.table(
+        {"n": range(5000), "s": [f"text {n}" for n in range(5000)], "d": [arrow_zoo.DAY] * 5000}
+    )
+    data = b"".join(wsgi.open_chunks(Stream(table, format), {}))
+    if format == "arrow":
+        assert pa.ipc.open_stream(data).read_all() == table
+    else:
+        assert pq.read_table(io.BytesIO(data)).equals(table)
