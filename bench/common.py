@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 # What each claim came to, for `picture.py`.
 AIMS = HERE.parent / ".cache" / "bench" / "aims.json"
 CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORES = CORES[:1]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 # Each with four threads, as an app with some traffic would have.
@@ -92,7 +93,7 @@ def server(kind: str, *app: str) -> Iterator[Server]:
     """A fresh server (one of SERVERS, or a command line) that answers; gone afterwards."""
     port = free_port()
     command = SERVERS.get(kind, kind).format(at=f"127.0.0.1:{port}", host="127.0.0.1", port=port)
-    os.sched_setaffinity(0, CORES[:1])
+    os.sched_setaffinity(0, SERVER_CORES)
     process = subprocess.Popen([sys.executable, "-m", *command.split(), *app], cwd=HERE)
     os.sched_setaffinity(0, CORES[-1:])
     try:
