@@ -12,6 +12,7 @@ collect_ignore_glob = [
     "live/app.py",
     "live/bridged.py",
     "live/contract*.py",
+    "live/queries*.py",
     "live/run_*.py",
     "live/table.py",
     "peers/*.py",
