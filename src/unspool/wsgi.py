@@ -15,9 +15,10 @@ from unspool.errors import BrokenApp, LengthMismatch, UsageError, UsedTwice
 from unspool.formats.csv import Csv
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
+from unspool.templates.pieces import BATCH_PIECES, PAGE, sync_pieces
 from unspool.types import Format
 
-__all__ = ["Body", "limit", "stream", "stream_csv"]
+__all__ = ["Body", "limit", "stream", "stream_csv", "stream_template"]
 
 Environ = Mapping[str, Any]
 App = Callable[..., Iterable[bytes]]
@@ -118,6 +119,33 @@ def stream_csv(
 ) -> Callable[[Environ, Callable[..., Any]], Iterable[bytes]]:
     """The same with a `Csv` format."""
     return stream(rows, dialect or Csv(), **options)
+
+
+def stream_template(
+    template: Any,
+    context: Mapping[str, Any] | None = None,
+    *,
+    status: str = "200 OK",
+    **options: Any,
+) -> Callable[[Environ, Callable[..., Any]], Iterable[bytes]]:
+    """A WSGI application that answers with a `jinja2.Template`, rendered piece by piece.
+
+    Use it once, like `stream`, whose `options` it takes (of the hooks, `on_close` gets the
+    number of pieces as rows). At the end the generators in `context` are closed.
+
+    Raises:
+        UsageError: the template's environment has `enable_async=True`.
+
+    >>> from wsgiref.util import setup_testing_defaults
+    >>> from jinja2 import Template
+    >>> environ = {}
+    >>> setup_testing_defaults(environ)
+    >>> app = stream_template(Template("Hi {{ name }}"), {"name": "Ann"})
+    >>> b"".join(app(environ, lambda status, headers: None))
+    b'Hi Ann'
+    """
+    options = {"batch_rows": BATCH_PIECES} | options
+    return stream(sync_pieces(template, context or {}), PAGE, status=status, **options)
 
 
 def open_chunks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any
@@ -19,9 +19,20 @@ from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, rows_of
 from unspool.sources.workers import Lane, Workers
 from unspool.stream import Stream
+from unspool.templates.pieces import BATCH_PIECES, PAGE, any_pieces
 from unspool.types import Format
 
-__all__ = ["Answer", "open_chunks", "reset", "respond", "stream", "stream_csv"]
+__all__ = [
+    "Answer",
+    "OwnChunks",
+    "open_chunks",
+    "open_source",
+    "reset",
+    "respond",
+    "stream",
+    "stream_csv",
+    "stream_template",
+]
 
 # As many plain sources can be stuck at a time before others wait for them.
 _WORKERS = Workers(32)
@@ -43,29 +54,37 @@ def open_chunks(
     def on_closed(outcome: Outcome, error: BaseException | None) -> None:
         context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
 
-    source: AsyncRowSource[Any] | PooledSource[Any]
-    if isinstance(plan.rows, AsyncIterable):
-        source = AsyncRowSource(plan.rows, context, plan.release)
-    else:
-        puller = Puller(rows_of(plan.rows), context, plan.release)
-        source = PooledSource(puller, lane or Lane(_WORKERS))
-    return _OwnChunks(adrive(pipeline, source), source, on_closed)
+    source = open_source(plan.rows, context, lane, plan.release)
+    return OwnChunks(adrive(pipeline, source), source, on_closed)
 
 
-class _OwnChunks(AsyncChunks[bytes]):
+def open_source(
+    rows: object, context: Context, lane: Lane | None, release: Callable[[], None] | None
+) -> AsyncRowSource[Any] | PooledSource[Any]:
+    """The source of plain or asynchronous rows."""
+    if isinstance(rows, AsyncIterable):
+        return AsyncRowSource(rows, context, release)
+    return PooledSource(Puller(rows_of(rows), context, release), lane or Lane(_WORKERS))
+
+
+class OwnChunks(AsyncChunks[Any]):
     """Closed by its loop, if nobody holds it any more: something replaced the answer."""
 
     _loop: asyncio.AbstractEventLoop | None = None
 
-    async def _step(self) -> bytes:
+    async def _step(self) -> Any:
         self._loop = asyncio.get_running_loop()
         return await super()._step()
 
-    def __del__(self) -> None:
+    def close_soon(self) -> None:
+        """Has the loop close the stream."""
         if not self.over:
             with suppress(RuntimeError):  # No loop, or a closed one.
                 loop = self._loop or asyncio.get_running_loop()
                 loop.call_soon_threadsafe(lambda: _keep(asyncio.ensure_future(self.aclose())))
+
+    def __del__(self) -> None:
+        self.close_soon()
 
 
 _kept: set[asyncio.Future[None]] = set()
@@ -212,3 +231,23 @@ def stream_csv(
 ) -> Answer:
     """The same with a `Csv` format."""
     return stream(rows, dialect or Csv(), **options)
+
+
+def stream_template(
+    template: Any,
+    context: Mapping[str, Any] | None = None,
+    *,
+    status: int = 200,
+    **options: Any,
+) -> Answer:
+    """An ASGI application that answers with a `jinja2.Template`, rendered piece by piece.
+
+    Use it once, like `stream`, whose `options` it takes (of the hooks, `on_close` gets the
+    number of pieces as rows). A thread renders the template; a task does if its environment
+    has `enable_async=True`. At the end the generators in `context` are closed.
+
+    >>> from jinja2 import Template
+    >>> app = stream_template(Template("Hi {{ name }}"), {"name": "Ann"})
+    """
+    options = {"batch_rows": BATCH_PIECES} | options
+    return stream(any_pieces(template, context or {}), PAGE, status=status, **options)

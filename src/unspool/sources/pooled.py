@@ -25,7 +25,7 @@ class PooledSource(Generic[T]):
     """The rows of a `Puller` as an asynchronous source.
 
     A thread is busy with them only while a batch is made, not while the client takes it;
-    except if the rows, or what is `beside` them, are bound to the thread of the first batch:
+    except if the rows, or what is `beside` them, have become bound to the thread of a batch:
     then it is theirs until the end. Holds one batch.
     """
 
@@ -60,10 +60,13 @@ class PooledSource(Generic[T]):
     def bind(self) -> None:
         """Keeps this thread, a worker's, if the rows or what is beside them need it.
 
-        Called once the first row is made.
+        Called after each batch: rows may open their database late. (Once, if `deep`: looking
+        through any object takes longer.)
         """
-        self._started = self._bound = True
+        self._started = True
+        self._bound = self._deep
         if is_thread_bound(self._puller.rows, *self._beside(), deep=self._deep):
+            self._bound = True
             self._lane.keep()
 
     async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:

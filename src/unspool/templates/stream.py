@@ -13,12 +13,10 @@ from unspool.drive import Chunks, drive
 from unspool.errors import UsageError
 from unspool.pipeline import Pipeline
 from unspool.sources.rows import RowSource
+from unspool.templates.pieces import BATCH_PIECES
 from unspool.types import Batch
 
 __all__ = ["TemplateStream"]
-
-# A template gives some four characters a piece: this many fill a chunk.
-_BATCH_PIECES = 8192
 
 
 class TemplateStream:
@@ -113,7 +111,7 @@ class TemplateStream:
         return Pipeline(
             _Joined(),
             Coalescer("", self._chunk_chars, self._flush_after_s),
-            batch_rows=_BATCH_PIECES,
+            batch_rows=BATCH_PIECES,
         )
 
 
