@@ -142,16 +142,17 @@ class TemplateCases:
 
     def test_a_template_that_never_waits_lets_the_loop_run(self, is_async):
         async def main():
-            app = self.app(TABLE, {"rows": [[n] * 8 for n in range(20000)]}, is_async)
+            app = self.app(TABLE, {"rows": [[n] * 8 for n in range(40000)]}, is_async)
             asking = asyncio.create_task(ask(app))
             ticks = [time.monotonic()]
             while not asking.done():
                 await asyncio.sleep(0)
                 ticks.append(time.monotonic())
             assert (await asking).ended
-            return max(b - a for a, b in zip(ticks, ticks[1:]))
+            return max(b - a for a, b in zip(ticks, ticks[1:])), ticks[-1] - ticks[0]
 
-        assert asyncio.run(main()) < 0.15
+        longest, whole = asyncio.run(main())
+        assert longest < whole / 2
 
     @pytest.mark.parametrize("is_async", [False])
     def test_a_template_over_a_sqlite_cursor_works(self, is_async):

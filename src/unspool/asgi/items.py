@@ -11,6 +11,7 @@ from weakref import ref
 
 from unspool.asgi.answer import OwnChunks, open_source
 from unspool.coalesce import FLUSH_AFTER_S
+from unspool.drive import AsyncChunks
 from unspool.errors import NotIterable, shown
 from unspool.sources.async_rows import AsyncRowSource
 from unspool.sources.pooled import PooledSource
@@ -27,26 +28,38 @@ def open_items(
     context: Context,
     lane: Lane | None = None,
     release: Callable[[], None] | None = None,
-) -> AsyncIterator[Any]:
+) -> AsyncChunks[Any]:
     """The items as they are; every step, and the close, is made in `context`.
 
     Plain ones are made by threads (those of `lane`), asynchronous ones by a task. They are
     closed once: after the last one, by `aclose`, or when nobody holds the iterator any more.
+    When the client leaves they are closed too; by its owner, if there is a `lane`.
 
     Raises:
         NotIterable: neither an iterable nor an async one.
     """
     source = open_source(items, context, lane, release)
-    return _Items(_steps(source), source, lambda outcome, error: None)
+    return _Items(source, owned=lane is not None)
 
 
 class _Items(OwnChunks):
-    """Closed also when the task that iterates it is cancelled or fails.
+    """Notices when the task that iterates it is cancelled or fails.
 
     Frameworks cancel it when the client leaves, and do not close what it iterated.
     """
 
-    _task: asyncio.Task[Any] | None = None
+    def __init__(self, source: AsyncRowSource[Any] | PooledSource[Any], *, owned: bool) -> None:
+        super().__init__(_steps(source), source, lambda outcome, error: None)
+        self._items = source
+        self._owned = owned
+        self._task: asyncio.Task[Any] | None = None
+
+    def left(self) -> None:
+        """Closes the items, or at least makes no more."""
+        if isinstance(self._items, PooledSource):
+            self._items.stop()
+        if not self._owned:
+            self.close_soon()
 
     async def _step(self) -> Any:
         task = asyncio.current_task()
@@ -58,8 +71,9 @@ class _Items(OwnChunks):
 
 
 def _close_after(task: asyncio.Task[Any], items: _Items | None) -> None:
-    if items is not None and (task.cancelled() or task.exception()):
-        items.close_soon()
+    # A task can have been cancelled and have ended well all the same: Django's do.
+    if items is not None and (task.cancelled() or task.cancelling() or task.exception()):
+        items.left()
 
 
 async def _steps(source: AsyncRowSource[Any] | PooledSource[Any]) -> AsyncIterator[Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -93,9 +94,13 @@ class PooledSource(Generic[T]):
         if not self._bound:
             self.bind()
 
+    def stop(self) -> None:
+        """Ends the batch in the making at its next row, which is lost."""
+        self._puller.stop()
+
     async def aclose(self, then: Callable[[], None]) -> None:
         """Closes the rows on one of their threads, and calls `then` there."""
-        self._puller.stop()
+        self.stop()
         closing = self._closing(then)
         await asyncio.wait([closing], timeout=_CLOSE_WAIT_S)
         if closing.done():
@@ -112,7 +117,8 @@ class PooledSource(Generic[T]):
         if self._job is None:
             close()
         else:
-            self._job.add_done_callback(close)
+            context = copy_context()  # Where it runs can depend on who is closing: in Django.
+            self._job.add_done_callback(partial(context.run, close))
         return asyncio.wrap_future(job)
 
 

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from unspool.errors import NotIterable, shown
 from unspool.sources.affinity import is_thread_bound
 
-__all__ = ["END", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
+__all__ = ["END", "ContextRows", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
 
 T = TypeVar("T")
 
@@ -65,6 +65,24 @@ def rows_of(source: object) -> Iterator[Any]:
             f"the source must be an iterable of rows; got {shown(source)} "
             f"({type(source).__name__}).{call}"
         ) from None
+
+
+class ContextRows(Iterator[T]):
+    """An iterator whose every step runs in one Context, on the thread that asks."""
+
+    def __init__(self, rows: Iterator[T], context: Context) -> None:
+        self._rows = rows
+        self._context = context
+
+    def __next__(self) -> T:
+        return self._context.run(next, self._rows)
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Closes the rows there, and calls `then`."""
+        try:
+            self._context.run(_close, self._rows)
+        finally:
+            then()
 
 
 class RowSource(Generic[T]):
