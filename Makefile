@@ -8,8 +8,10 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 OTHER_PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python3 /usr/bin/python3.1[2-9])
 # Flask releases that keep contexts in different ways; the pinned one is the newest.
 OLDER_FLASKS := 3.0.3 3.1.1
+# The oldest Quart that is supported. The newest needs Python 3.13, and runs in `pythons`.
+OLDER_QUARTS := 0.20.0
 
-.PHONY: run test check unit flasks pythons peers docs bench pins servers clean
+.PHONY: run test check unit flasks quarts pythons peers docs bench pins servers clean
 
 run: .venv/run
 	$(BIN)/python examples/flights/data.py
@@ -18,7 +20,7 @@ run: .venv/run
 	    --env FLIGHTS_DB=$(CURDIR)/.cache/flights.duckdb --bind 127.0.0.1:$(PORT) \
 	    --no-control-socket --log-level warning app:app
 
-test: check unit flasks pythons peers docs
+test: check unit flasks quarts pythons peers docs
 	@echo "All tests passed."
 
 check: .venv/test
@@ -37,6 +39,11 @@ flasks: $(OLDER_FLASKS:%=.cache/flask-%)
 	    PYTHONPATH=.cache/flask-$$version $(BIN)/pytest -q tests/flask tests/templates || exit 1; \
 	done
 
+quarts: $(OLDER_QUARTS:%=.cache/quart-%)
+	for version in $(OLDER_QUARTS); do \
+	    PYTHONPATH=.cache/quart-$$version $(BIN)/pytest -q tests/test_quart.py || exit 1; \
+	done
+
 pythons: .venv/test
 	for python in $(OTHER_PYTHONS); do \
 	    venv=.cache/$$($$python -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); \
@@ -44,7 +51,7 @@ pythons: .venv/test
 	    $$venv/bin/pip install -q --require-hashes -r requirements/core.txt || exit 1; \
 	    $$venv/bin/pip install -q --no-deps --no-build-isolation -e . || exit 1; \
 	    $$venv/bin/pytest -q -m "not live" --ignore tests/test_docs.py --ignore tests/live \
-	        --ignore tests/test_django.py --ignore tests/test_quart.py --ignore tests/test_starlette.py \
+	        --ignore tests/test_django.py --ignore tests/test_starlette.py \
 	        --ignore tests/test_bridge.py --ignore tests/test_wsgi.py || exit 1; \
 	done
 
@@ -75,6 +82,9 @@ pins: .venv/test
 
 .cache/flask-%: .venv/test
 	$(BIN)/pip install -q --no-deps --target $@ flask==$*
+
+.cache/quart-%: .venv/test
+	$(BIN)/pip install -q --no-deps --target $@ quart==$*
 
 .cache/chromium:
 	mkdir -p .cache

@@ -6,7 +6,7 @@ them are made at a time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
@@ -40,12 +40,18 @@ def pieces(
                 value.close()
 
 
-async def async_pieces(template: Any, context: Mapping[str, Any]) -> AsyncIterator[str]:
+async def async_pieces(
+    template: Any,
+    context: Mapping[str, Any],
+    then: Callable[[], Awaitable[object]] | None = None,
+) -> AsyncIterator[str]:
     """The same for a template of an environment with `enable_async=True`."""
     try:
         async with aclosing(template.generate_async(context)) as made:
             async for piece in made:
                 yield piece
+        if then is not None:
+            await then()
     finally:
         for value in context.values():
             if isinstance(value, AsyncGeneratorType):
@@ -56,8 +62,9 @@ async def async_pieces(template: Any, context: Mapping[str, Any]) -> AsyncIterat
 
 def any_pieces(template: Any, context: Mapping[str, Any]) -> Iterator[str] | AsyncIterator[str]:
     """The pieces as the template's environment makes them, for where both can be sent."""
-    make = async_pieces if template.environment.is_async else pieces
-    return make(template, context)
+    if template.environment.is_async:
+        return async_pieces(template, context)
+    return pieces(template, context)
 
 
 def sync_pieces(template: Any, context: Mapping[str, Any]) -> Iterator[str]:
