@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Callable,
@@ -78,7 +79,7 @@ class _AsyncStreamResponse(StreamResponse):
         self._content = _Content(plan.rows, partial(asgi.open_chunks, plan))
         super().__init__(self._content, plan, status, headers)
         self.context_data: dict[str, Any] = {}
-        self._request = request
+        self._request: Any = request
         self._after_render: list[Callable[[Any], Any]] = []
 
     async def begin(self) -> None:
@@ -104,10 +105,11 @@ class _AsyncStreamResponse(StreamResponse):
         """Calls `callback` with the response once it is rendered: decorators want this."""
         self._after_render.append(callback)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """The chunks, as the middlewares changed them. Whoever iterates them must close this."""
         try:
-            async for chunk in self.streaming_content:
+            content: Any = self.streaming_content
+            async for chunk in content:
                 yield chunk
         except Exception:
             await asgi.reset(self._request.scope)

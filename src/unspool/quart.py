@@ -247,7 +247,8 @@ async def stream(
     except BaseException:
         await asyncio.shield(body.chunks.aclose())
         raise
-    response: Response = held.app.response_class(body, status)
+    kind: Any = held.app.response_class
+    response: Response = kind(body, status)
     for name, value in {**dict(plan.headers()), **(headers or {})}.items():
         response.headers[name] = value
     response.timeout = None
