@@ -107,17 +107,18 @@ class _AsyncStreamResponse(StreamResponse):
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """The chunks, as the middlewares changed them. Whoever iterates them must close this."""
-        try:
-            content: Any = self.streaming_content
-            async for chunk in content:
-                yield chunk
-        except Exception:
-            await asgi.reset(self._request.scope)
-            await self._content.aclose()
-            await sync_to_async(self.close)()  # Django does not, after a failure.
-            raise
-        finally:
-            await asyncio.shield(self._content.aclose())
+        with asgi.running():
+            try:
+                content: Any = self.streaming_content
+                async for chunk in content:
+                    yield chunk
+            except Exception:
+                await asgi.reset(self._request.scope)
+                await self._content.aclose()
+                await sync_to_async(self.close)()  # Django does not, after a failure.
+                raise
+            finally:
+                await asyncio.shield(self._content.aclose())
 
 
 class _Content(AsyncIterator[Any]):

@@ -192,8 +192,9 @@ class _Body(ResponseBody):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self.chunks:
-                yield chunk
+            with asgi.running():
+                async for chunk in self.chunks:
+                    yield chunk
         except TimeoutError as error:
             # Quart would take it for the end of its own `timeout`, and pass over it.
             raise StreamError(f"the stream failed: {error!r}") from error

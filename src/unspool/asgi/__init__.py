@@ -12,6 +12,7 @@ from unspool.asgi.answer import (
 from unspool.asgi.bridge import from_wsgi
 from unspool.asgi.guard import guard
 from unspool.asgi.items import open_items, with_context
+from unspool.asgi.shutdown import running
 from unspool.asgi.types import App, Headers, Message, Receive, Scope, Send
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "open_items",
     "reset",
     "respond",
+    "running",
     "stream",
     "stream_csv",
     "stream_template",

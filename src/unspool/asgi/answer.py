@@ -9,6 +9,7 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from unspool.asgi.guard import STATE
+from unspool.asgi.shutdown import running
 from unspool.asgi.types import Headers, Message, Receive, Scope, Send
 from unspool.connection import break_off, socket_to
 from unspool.drive import AsyncChunks, adrive
@@ -111,17 +112,18 @@ async def respond(
     last message; without a `guard`, the connection is reset (HTTP/1). Stops when the client
     leaves.
     """
-    try:
-        if scope["method"] == "HEAD":
-            await send(_start(status, headers))
-            await send(_body(b"", more=False))
-            return
-        await chunks.prime()
-        await _until_client_leaves(_send_all(chunks, status, headers, scope, send), receive)
-        if STATE in scope:
-            scope[STATE].open = False  # Also if the client left: nobody can be misled.
-    finally:
-        await asyncio.shield(chunks.aclose())
+    with running():
+        try:
+            if scope["method"] == "HEAD":
+                await send(_start(status, headers))
+                await send(_body(b"", more=False))
+                return
+            await chunks.prime()
+            await _until_client_leaves(_send_all(chunks, status, headers, scope, send), receive)
+            if STATE in scope:
+                scope[STATE].open = False  # Also if the client left: nobody can be misled.
+        finally:
+            await asyncio.shield(chunks.aclose())
 
 
 async def _send_all(

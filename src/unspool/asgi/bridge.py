@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unspool.asgi.answer import respond
+from unspool.asgi.shutdown import end_running
 from unspool.asgi.types import App, Message, Receive, Scope, Send
 from unspool.coalesce import Coalescer
 from unspool.drive import AsyncChunks, Chunks, adrive
@@ -45,7 +46,8 @@ def from_wsgi(app: WsgiApp, *, threads: int = 8) -> App:
             stream that is bound to its thread (sqlite3) gets one more, for itself.
 
     Requests, answers and their failures pass through unchanged. When the client leaves,
-    the answer's iterable is closed; it is iterated and closed in one context.
+    the answer's iterable is closed; it is iterated and closed in one context. So it is when the
+    server stops.
 
     Raises:
         UsageError: no threads.
@@ -70,6 +72,7 @@ def from_wsgi(app: WsgiApp, *, threads: int = 8) -> App:
 async def _lifespan(receive: Receive, send: Send) -> None:
     while (message := await receive())["type"] != "lifespan.shutdown":
         await send({"type": message["type"] + ".complete"})
+    await end_running()
     await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -1,0 +1,62 @@
+"""The end of the streams that still run when the server stops.
+
+By the time a server says `lifespan.shutdown` it has closed its connections, or cancelled what
+it would not wait for (uvicorn's --timeout-graceful-shutdown). It does not wait for what it
+cancelled, and the process may be gone before a source is closed and its hooks are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from unspool.asgi.types import App, Message, Receive, Scope, Send
+
+__all__ = ["end_running", "lifespan", "running"]
+
+# Sources that are stuck are waited for half as long; see `PooledSource.aclose`.
+_WAIT_S = 1.0
+
+_running: set[asyncio.Task[Any]] = set()
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Within this, the current task sends a stream."""
+    task = asyncio.current_task()
+    if task is None:
+        yield
+        return
+    _running.add(task)
+    try:
+        yield
+    finally:
+        _running.discard(task)
+
+
+async def end_running() -> None:
+    """Cancels the tasks of this loop that send streams, and waits for their end, but not long.
+
+    A stream that is only closed would end its answer as if it were whole.
+    """
+    loop = asyncio.get_running_loop()
+    tasks = [task for task in _running if task.get_loop() is loop]
+    for task in tasks:
+        if not task.cancelling():
+            task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_WAIT_S)
+
+
+async def lifespan(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Runs the lifespan of `app`, which learns of the shutdown when no stream runs any more."""
+
+    async def receive_when_ended() -> Message:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await end_running()
+        return message
+
+    await app(scope, receive_when_ended, send)
