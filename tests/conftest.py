@@ -13,6 +13,7 @@ collect_ignore_glob = [
     "live/bridged.py",
     "live/contract*.py",
     "live/run_*.py",
+    "live/stopping.py",
     "live/table.py",
     "peers/*.py",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from unspool.asgi.servers import warn_of_server
 from unspool.asgi.types import App, Message, Receive, Scope, Send
 
 __all__ = ["end_running", "lifespan", "running"]
@@ -29,6 +30,7 @@ def running() -> Iterator[None]:
     if task is None:
         yield
         return
+    warn_of_server()
     _running.add(task)
     try:
         yield
