@@ -35,6 +35,7 @@ def drive(
             asked_at = clock()
             batch = source.pull(pipeline.want, pipeline.due_in_s(asked_at))
             if batch is None:
+                pipeline.check_deadline(asked_at, clock())
                 break
             if not batch:
                 idle()
@@ -60,6 +61,7 @@ async def adrive(
             asked_at = clock()
             batch = await source.pull(pipeline.want, pipeline.due_in_s(asked_at))
             if batch is None:
+                pipeline.check_deadline(asked_at, clock())
                 break
             chunk = pipeline.feed(batch, asked_at, clock())
             del batch

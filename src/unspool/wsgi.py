@@ -260,6 +260,11 @@ class _Sending:
         self._lock = threading.RLock()  # `remove` can be called by the garbage collector.
         self._looking = False
 
+    @property
+    def watches(self) -> bool:
+        """Whether it looks for slow clients."""
+        return bool(self._bytes_per_s_min)
+
     def add(self, body: _LimitedBody, streams_max: int | None) -> bool:
         """Counts `body`, unless there are so many already."""
         with self._lock:
@@ -302,6 +307,18 @@ class _LimitedBody:
         self._environ = environ
         self._last: tuple[float, int] | None = None
         self._closed = False
+
+    @property
+    def chunks(self) -> Any:
+        """What `from_wsgi` takes over, where no chunk of it has to be timed here."""
+        if self._start.written or self._sending.watches:
+            return None
+        return getattr(self._body, "chunks", None)
+
+    @property
+    def length(self) -> int | None:
+        """The declared length of such an answer."""
+        return getattr(self._body, "length", None)
 
     def start(self) -> None:
         try:
