@@ -13,9 +13,11 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Route
 
+import unspool.asgi
 import unspool.flask
 import unspool.quart
 import unspool.starlette
+from unspool import UsageError
 from unspool.asgi import from_wsgi, guard
 
 
@@ -195,3 +197,40 @@ def test_streams_of_another_loop_go_on():
         return await asking
 
     assert asyncio.run(main()).ended
+
+
+def on_trio(app, *messages, type="http"):
+    """What the app says to these messages, on trio."""
+    trio = pytest.importorskip("trio")
+    sent, messages = [], list(messages)
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": type, "method": "GET", "path": "/", "headers": [], "query_string": b""}
+    trio.run(app, scope, receive, send)
+    return sent
+
+
+@pytest.mark.parametrize(
+    "new_app",
+    [
+        lambda: unspool.asgi.stream([(1,)]),
+        lambda: guard(unspool.asgi.stream([(1,)])),
+        lambda: from_wsgi(lambda environ, start_response: []),
+    ],
+)
+def test_on_trio_there_is_an_early_clear_error(new_app):
+    with pytest.raises(UsageError, match="runs on another loop, such as trio"):
+        on_trio(new_app(), {"type": "http.request"})
+
+
+def test_the_guard_lets_an_app_without_streams_stop_on_trio():
+    async def app(scope, receive, send):
+        await send({"type": (await receive())["type"] + ".complete"})
+
+    sent = on_trio(guard(app), {"type": "lifespan.shutdown"}, type="lifespan")
+    assert sent == [{"type": "lifespan.shutdown.complete"}]

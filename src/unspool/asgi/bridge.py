@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unspool.asgi.answer import respond
-from unspool.asgi.shutdown import end_running
+from unspool.asgi.shutdown import end_running, require_asyncio
 from unspool.asgi.types import App, Message, Receive, Scope, Send
 from unspool.coalesce import Coalescer
 from unspool.drive import AsyncChunks, Chunks, adrive
@@ -66,6 +66,7 @@ def from_wsgi(app: WsgiApp, *, threads: int = 8) -> App:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
+            require_asyncio()
             await _Request(app, Lane(workers), scope, receive, send).answer()
         else:
             raise BrokenApp(f"a WSGI application cannot answer {scope['type']!r} requests.")

@@ -14,8 +14,9 @@ from typing import Any
 
 from unspool.asgi.servers import warn_of_server
 from unspool.asgi.types import App, Message, Receive, Scope, Send
+from unspool.errors import UsageError
 
-__all__ = ["end_running", "lifespan", "running"]
+__all__ = ["end_running", "lifespan", "require_asyncio", "running"]
 
 # Sources that are stuck are waited for half as long; see `PooledSource.aclose`.
 _WAIT_S = 1.0
@@ -25,7 +26,12 @@ _running: set[asyncio.Task[Any]] = set()
 
 @contextmanager
 def running() -> Iterator[None]:
-    """Within this, the current task sends a stream."""
+    """Within this, the current task sends a stream.
+
+    Raises:
+        UsageError: the loop is not asyncio's.
+    """
+    require_asyncio()
     task = asyncio.current_task()
     if task is None:
         yield
@@ -38,11 +44,28 @@ def running() -> Iterator[None]:
         _running.discard(task)
 
 
+def require_asyncio() -> None:
+    """Says so where streams cannot run.
+
+    Raises:
+        UsageError: the loop is not asyncio's.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "streams need a server that runs on asyncio (or uvloop); this one runs on another "
+            "loop, such as trio. Start it with its asyncio worker: hypercorn -k asyncio."
+        ) from None
+
+
 async def end_running() -> None:
     """Cancels the tasks of this loop that send streams, and waits for their end, but not long.
 
     A stream that is only closed would end its answer as if it were whole.
     """
+    if not _running:
+        return
     loop = asyncio.get_running_loop()
     tasks = [task for task in _running if task.get_loop() is loop]
     for task in tasks:
