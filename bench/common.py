@@ -203,10 +203,14 @@ def measure_all(cases: Sequence[Case], rounds: int, **options: Any) -> Results:
 
 def arguments(claim: str, rows: int) -> argparse.Namespace:
     """The command line; `rows` is how many rows are sent by default."""
+    return parser(claim, rows).parse_args()
+
+
+def parser(claim: str, rows: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--rows", type=int, default=rows, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    return parser.parse_args()
+    return parser
 
 
 def print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

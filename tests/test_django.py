@@ -23,7 +23,7 @@ from django.test import AsyncClient, Client, override_settings
 from django.urls import clear_url_caches, path
 from django.utils import translation
 from django.views.decorators.gzip import gzip_page
-from helpers import encode
+from helpers import encode, reader
 from template_cases import TemplateCases
 
 from unspool import Csv, NotIterable, UsageError
@@ -171,6 +171,20 @@ def test_wsgi_gives_the_headers_of_the_stream():
         ("Content-Disposition", 'attachment; filename="a.ndjson"'),
         ("X-More", "1"),
     ]
+
+
+def test_wsgi_answers_406_with_what_there_is_and_closes_the_rows():
+    rows = PlainRows(1)
+    app = watched(rows, format="csv", formats=["csv", "json"])
+    status, headers, iterable = call(app, QUERY_STRING="format=xls")
+    assert status.startswith("406")
+    assert ("Vary", "Accept") in headers
+    assert b"?format=json" in b"".join(iterable)
+    assert rows.log == ["closed"]
+    status, headers, iterable = call(
+        wsgi_app([(1,)], "csv", formats=["csv", "json"]), HTTP_ACCEPT="application/json"
+    )
+    assert (status, b"".join(iterable)) == ("200 OK", b"[\n[1]\n]\n")
 
 
 def test_wsgi_gives_a_failure_before_the_first_row_a_real_status():
@@ -448,7 +462,7 @@ def test_closing_a_response_that_was_never_sent_closes_the_rows(new_rows, render
     rows = new_rows()
 
     class Asked:
-        method, scope = "GET", {}
+        method, scope, META = "GET", {}, {}
 
     async def main():
         response = stream(Asked, rows, **rows.options())
@@ -565,6 +579,35 @@ def test_the_test_clients_of_django_get_the_whole_answer():
     route(aview)
     assert asyncio.run(main()) == b"1;a\r\n"
     assert b"".join(Client().get("/").streaming_content) == b"1;a\r\n"
+
+
+@pytest.mark.parametrize("accept", ["gzip", "gzip, br, zstd"])
+@pytest.mark.parametrize("handler", [WSGIHandler, ASGIHandler])
+def test_djangos_gzip_leaves_what_is_compressed_alone(accept, handler):
+    def view(request):
+        return stream(request, PlainRows(1000), "ndjson", compress=True)
+
+    app = new_app(gzip_page(view), [GZIP], handler)
+    coding = "zstd" if "zstd" in accept else "gzip"
+    if handler is WSGIHandler:
+        _, headers, iterable = call(app, HTTP_ACCEPT_ENCODING=accept)
+        body = b"".join(iterable)
+        iterable.close()
+    else:
+        answer = get(app, headers=[(b"accept-encoding", accept.encode())])
+        headers, body = answer.headers, answer.body
+    told = {name.lower(): value for name, value in headers}
+    assert (told["content-encoding"], told["vary"]) == (coding, "Accept-Encoding")
+    assert reader(coding)(body) == expected(1000)
+
+
+def test_djangos_gzip_compresses_what_we_do_not():
+    """So that the test above can fail."""
+    _, headers, iterable = call(
+        wsgi_app(PlainRows(1000), middleware=[GZIP]), HTTP_ACCEPT_ENCODING="gzip"
+    )
+    assert gzip.decompress(b"".join(iterable)) == expected(1000)
+    iterable.close()
 
 
 # Templates

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, async_to_sync, sync_to_async
 from django.db import connections  # type: ignore[import-untyped]
-from django.http import HttpRequest, StreamingHttpResponse  # type: ignore[import-untyped]
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse  # type: ignore[import-untyped]
 from django.middleware.csrf import get_token  # type: ignore[import-untyped]
 from django.template import engines  # type: ignore[import-untyped]
 from django.template.backends.utils import (  # type: ignore[import-untyped]
@@ -33,8 +33,10 @@ from django.template.loader import select_template  # type: ignore[import-untype
 
 from unspool import asgi, wsgi
 from unspool.drive import AsyncChunks, Chunks
-from unspool.errors import UsageError
+from unspool.errors import NotAcceptable, UsageError
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
+from unspool.sources.members import rows_for
 from unspool.sources.rows import ContextRows, rows_of
 from unspool.sources.workers import Lane
 from unspool.stream import Stream
@@ -59,7 +61,7 @@ class StreamResponse(StreamingHttpResponse):  # type: ignore[misc]
     def __init__(
         self, content: Any, plan: Stream, status: int, headers: Mapping[str, str] | None
     ) -> None:
-        all_headers = {**dict(plan.headers()), **(headers or {})}
+        all_headers = dict(merged(plan.headers(), (headers or {}).items()))
         super().__init__(content, status=status, headers=all_headers)
 
 
@@ -74,18 +76,25 @@ class _AsyncStreamResponse(StreamResponse):
     template_name = None
 
     def __init__(
-        self, plan: Stream, request: HttpRequest, status: int, headers: Mapping[str, str] | None
+        self,
+        plan: Stream,
+        request: HttpRequest,
+        status: int,
+        headers: Mapping[str, str] | None,
+        refusal: HttpResponse | None = None,
     ) -> None:
-        self._content = _Content(plan.rows, partial(asgi.open_chunks, plan))
+        rows = rows_for(plan.format, plan.rows)
+        self._content = _Content(rows, partial(asgi.open_chunks, plan))
+        self._refusal = refusal
         super().__init__(self._content, plan, status, headers)
         self.context_data: dict[str, Any] = {}
         self._request: Any = request
         self._after_render: list[Callable[[Any], Any]] = []
 
     async def begin(self) -> None:
-        """Makes the first chunk, if there is none."""
+        """Makes the first chunk, if there is none; if there is a refusal, closes the rows."""
         try:
-            if self._request.method == "HEAD":
+            if self._request.method == "HEAD" or self._refusal is not None:
                 await self._content.aclose()
             else:
                 await (await self._content.open()).prime()
@@ -94,9 +103,9 @@ class _AsyncStreamResponse(StreamResponse):
             raise
 
     async def render(self) -> Any:
-        """Makes the first chunk; gives the response, as the callbacks left it."""
+        """Makes the first chunk; gives the response (or refusal), as the callbacks left it."""
         await self.begin()
-        response: Any = self
+        response: Any = self if self._refusal is None else self._refusal
         for callback in self._after_render:
             response = callback(response) or response
         return response
@@ -113,12 +122,13 @@ class _AsyncStreamResponse(StreamResponse):
                 async for chunk in content:
                     yield chunk
             except Exception:
-                await asgi.reset(self._request.scope)
                 await self._content.aclose()
                 await sync_to_async(self.close)()  # Django does not, after a failure.
+                await asgi.reset(self._request.scope)  # The last thing: see there.
                 raise
             finally:
-                await asyncio.shield(self._content.aclose())
+                if not self._content.over:
+                    await asyncio.shield(self._content.aclose())
 
 
 class _Content(AsyncIterator[Any]):
@@ -139,7 +149,7 @@ class _Content(AsyncIterator[Any]):
         self._context = copy_context() if here else async_to_sync(_copied_context)()
         self._chunks: AsyncChunks[Any] | None = None
         self._sent = False
-        self._over = False
+        self.over = False
 
     async def open(self) -> AsyncChunks[Any]:
         """The chunks."""
@@ -162,13 +172,13 @@ class _Content(AsyncIterator[Any]):
 
     async def aclose(self) -> None:
         """Closes the rows, once."""
-        self._over = self._moved = True  # Its thread can be waiting for this.
+        self.over = self._moved = True  # Its thread can be waiting for this.
         await (await self.open()).aclose()
         await self._thread.idle()  # Django ends the thread after the request.
 
     def close(self) -> None:
         """The same for `HttpResponse.close`, which need not come from the loop."""
-        if not self._over:
+        if not self.over:
             _close(self.aclose)
 
 
@@ -249,7 +259,7 @@ def stream(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     **options: Any,
-) -> StreamResponse:
+) -> StreamResponse | HttpResponse:
     """A response that sends `rows` in `format`, while they are made.
 
     The first row is made before anything is sent: what fails before it is answered by Django,
@@ -275,6 +285,8 @@ def stream(
         headers: more headers, or others in the place of ours.
         **options: the other arguments of `unspool.Stream`: columns, filename, limits, hooks.
 
+    With `formats`, a request that wants none of them gets an ordinary response, of status 406.
+
     Raises:
         NotIterable, UnknownFormat, UsageError: arguments that cannot work.
         RowError, EmptySource: under WSGI, the first row cannot be sent.
@@ -284,11 +296,21 @@ def stream(
     ...     return stream(request, rows, filename="squares.csv")
     """
     plan = Stream(rows, format, **options)
+    refusal = None
+    try:
+        plan = plan.asked(Asked.by_environ(request.META))
+    except NotAcceptable as error:
+        refusal = HttpResponse(
+            str(error).encode(), status=error.status, headers=dict(error.headers())
+        )
     if _is_asgi(request):
-        response = _AsyncStreamResponse(plan, request, status, headers)
+        response = _AsyncStreamResponse(plan, request, status, headers, refusal)
         if not _on_a_loop() and hasattr(SyncToAsync.threadlocal, "main_event_loop"):
             async_to_sync(response.begin)()
         return response
+    if refusal is not None:
+        wsgi.open_chunks(plan, request.META).close()
+        return refusal
     environ = request.META
     chunks = wsgi.open_chunks(_closing_connections(plan), environ, _open_connections)
     if request.method == "HEAD":
@@ -303,7 +325,7 @@ def stream_csv(
     rows: Iterable[Any] | AsyncIterable[Any],
     dialect: Csv | None = None,
     **options: Any,
-) -> StreamResponse:
+) -> StreamResponse | HttpResponse:
     """The same with a `Csv` format."""
     return stream(request, rows, dialect or Csv(), **options)
 
@@ -315,7 +337,7 @@ def stream_template(
     *,
     using: str | None = None,
     **options: Any,
-) -> StreamResponse:
+) -> StreamResponse | HttpResponse:
     """A response that renders a Jinja2 template piece by piece, while it is sent.
 
     Gives what `django.shortcuts.render` gives, without ever holding the page. The first piece
@@ -350,7 +372,7 @@ def stream_template_string(
     *,
     using: str | None = None,
     **options: Any,
-) -> StreamResponse:
+) -> StreamResponse | HttpResponse:
     """The same for a template from its source text; `using` is the first Jinja2 engine."""
     engine = engines[using] if using else _jinja_engine()
     return _page(request, engine.from_string(source), context, options)
@@ -371,7 +393,7 @@ def _page(
     template: Any,
     context: Mapping[str, Any] | None,
     options: dict[str, Any],
-) -> StreamResponse:
+) -> StreamResponse | HttpResponse:
     if not hasattr(getattr(template, "backend", None), "template_context_processors"):
         raise UsageError(
             f"stream_template() needs a template of django.template.backends.jinja2.Jinja2; got "

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from time import monotonic
 from typing import AnyStr, Generic, Protocol
 
+from unspool.errors import UsedTwice
 from unspool.observe import Outcome
 from unspool.pipeline import Pipeline
 from unspool.types import AsyncSource, Row, Source
@@ -75,6 +76,13 @@ async def adrive(
         raise
 
 
+def _used_twice() -> UsedTwice:
+    return UsedTwice(
+        "the stream is over, and was asked for its chunks again. It can be sent once: make "
+        "a new one for each answer."
+    )
+
+
 class Closable(Protocol):
     """What `Chunks` owns: closes itself once, then calls `then`, maybe on another thread."""
 
@@ -95,7 +103,7 @@ class Chunks(Generic[AnyStr]):
 
     The source is closed and `on_closed` called exactly once: after the last chunk, on a
     failure (which `on_closed` is given), by `close`, or when nobody holds the iterator any
-    more; also if it was never started.
+    more; also if it was never started. To iterate it again, then, raises `UsedTwice`.
     """
 
     def __init__(
@@ -110,6 +118,7 @@ class Chunks(Generic[AnyStr]):
         self.pipeline: Pipeline[AnyStr] | None = pipeline
         self._on_closed = on_closed
         self._first: list[AnyStr] = []
+        self._used = False
         self._once = threading.Lock()
 
     def prime(self, chunks: int = 1) -> int | None:
@@ -125,10 +134,18 @@ class Chunks(Generic[AnyStr]):
         return None
 
     def __iter__(self) -> Iterator[AnyStr]:
+        if self._used:
+            raise _used_twice()
         return self
 
     def __next__(self) -> AnyStr:
-        return self._first.pop(0) if self._first else self._step()
+        if self._first:
+            return self._first.pop(0)
+        try:
+            return self._step()
+        except BaseException:
+            self._used = True
+            raise
 
     def _step(self) -> AnyStr:
         try:
@@ -145,6 +162,7 @@ class Chunks(Generic[AnyStr]):
 
     def close(self) -> None:
         """Stops the stream and closes the source; after the first time it does nothing."""
+        self._used = True
         self._first.clear()
         self._close("disconnect", None)
 
@@ -178,6 +196,7 @@ class AsyncChunks(Generic[AnyStr]):
         self._source = source
         self._on_closed = on_closed
         self.first: list[AnyStr] = []
+        self._used = False
         self._once = threading.Lock()
 
     @property
@@ -186,7 +205,12 @@ class AsyncChunks(Generic[AnyStr]):
         return self._once.locked()
 
     async def prime(self) -> None:
-        """Makes the first chunk now, if there is none, so that an early failure is raised here."""
+        """Makes the first chunk now, if there is none, so that an early failure is raised here.
+
+        Raises:
+            UsedTwice: the stream is over.
+        """
+        aiter(self)
         if self.first:
             return
         try:
@@ -195,10 +219,18 @@ class AsyncChunks(Generic[AnyStr]):
             return
 
     def __aiter__(self) -> AsyncIterator[AnyStr]:
+        if self._used:
+            raise _used_twice()
         return self
 
     async def __anext__(self) -> AnyStr:
-        return self.first.pop(0) if self.first else await self._step()
+        if self.first:
+            return self.first.pop(0)
+        try:
+            return await self._step()
+        except BaseException:
+            self._used = True
+            raise
 
     async def _step(self) -> AnyStr:
         if self.over:  # `adrive` would ask the source for more.
@@ -213,7 +245,10 @@ class AsyncChunks(Generic[AnyStr]):
             raise
 
     async def aclose(self) -> None:
-        """Stops the stream and closes the source; after the first time it does nothing."""
+        """Stops the stream and closes the source; after the first time it does nothing.
+
+        (What is closed can be iterated, once: frameworks do so for HEAD. It gives nothing.)
+        """
         self.first.clear()
         await self._aclose("disconnect", None)
 

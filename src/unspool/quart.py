@@ -17,11 +17,13 @@ from quart import Quart, Response, request_finished, template_rendered
 from quart import globals as quart_globals
 from quart.signals import before_render_template
 from quart.wrappers.response import ResponseBody
+from werkzeug import exceptions
 
 from unspool import asgi
 from unspool.drive import AsyncChunks
-from unspool.errors import OutsideContext, StreamError
+from unspool.errors import NotAcceptable, OutsideContext, StreamError
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
 from unspool.stream import Stream
 from unspool.templates.pieces import BATCH_PIECES, PAGE, async_pieces
 from unspool.types import Format
@@ -186,9 +188,9 @@ class _Body(ResponseBody):
         traceback: TracebackType | None,
     ) -> None:
         failure = error if isinstance(error, Exception) else None
-        if failure is not None:
-            await asgi.reset(self._held.request.scope)
         await asyncio.shield(self._held.end(failure))
+        if failure is not None:
+            await asgi.reset(self._held.request.scope)  # The last thing: see there.
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -228,6 +230,7 @@ async def stream(
 
     Raises:
         NotIterable, UnknownFormat, UsageError: arguments that cannot work.
+        werkzeug.exceptions.NotAcceptable: the request wants none of the `formats`.
         RowError, EmptySource: the first row cannot be sent.
         OutsideContext: not in a view.
 
@@ -239,6 +242,12 @@ async def stream(
     """
     plan = Stream(rows, format, **options)
     held = _Held.current()
+    try:
+        plan = plan.asked(Asked.by_scope(held.request.scope))
+    except NotAcceptable as error:
+        await _Body(plan, held).chunks.aclose()
+        answer = Response(str(error), error.status, dict(error.headers()))
+        raise exceptions.NotAcceptable(str(error), answer) from error
     body = _Body(plan, held)
     try:
         if held.request.method == "HEAD":
@@ -250,7 +259,7 @@ async def stream(
         raise
     kind: Any = held.app.response_class
     response: Response = kind(body, status)
-    for name, value in {**dict(plan.headers()), **(headers or {})}.items():
+    for name, value in merged(plan.headers(), (headers or {}).items()):
         response.headers[name] = value
     response.timeout = None
     return response

@@ -7,6 +7,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,7 +21,9 @@ from unspool.asgi import (
     respond,
     with_context,
 )
+from unspool.errors import NotAcceptable
 from unspool.formats.csv import Csv
+from unspool.headers import IDENTITY, Asked, merged
 from unspool.stream import Stream
 from unspool.templates.pieces import BATCH_PIECES, PAGE, any_pieces
 from unspool.types import Format
@@ -57,11 +60,24 @@ class StreamResponse(Response):
     ) -> None:
         super().__init__(status_code=status, background=background)
         del self.headers["content-length"]
-        self.headers.update({**dict(plan.headers()), **(headers or {})})
+        self.headers.update(dict(merged(plan.headers(), (headers or {}).items())))
         self.chunks = open_chunks(plan)
+        self._plan = plan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream, then runs the background task, unless the stream failed."""
+        try:
+            asked = self.chunks.ask(Asked.by_scope(scope))
+        except NotAcceptable as error:
+            await self.chunks.aclose()
+            vary = {"Vary": "Accept"}
+            raise HTTPException(error.status, str(error), headers=vary) from error
+        planned = dict(self._plan.headers())
+        for name, value in asked.headers():
+            if self.headers.get(name) == planned.get(name):  # Not changed by the endpoint.
+                self.headers[name] = value
+        if asked.coding != IDENTITY:
+            del self.headers["content-length"]  # It can only be that of the plain answer.
         if self.debug is not None and "http.response.debug" in scope.get("extensions", {}):
             await send({"type": "http.response.debug", "info": self.debug})
         await respond(self.chunks, self.status_code, self.headers.items(), scope, receive, send)

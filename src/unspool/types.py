@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, AnyStr, Protocol, TypeVar
 
-__all__ = ["AsyncSource", "Batch", "Encoder", "Format", "Row", "Source"]
+__all__ = [
+    "AsyncBatchReader",
+    "AsyncSource",
+    "Batch",
+    "BatchReader",
+    "Encoder",
+    "Format",
+    "Row",
+    "Source",
+    "Stage",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 Piece_co = TypeVar("Piece_co", str, bytes, covariant=True)
@@ -14,7 +24,10 @@ Row = Any
 """A tuple, a list, a mapping, a dataclass, or an object with `_asdict()`."""
 
 Batch = Sequence[Row]
-"""Some rows, in order; may be empty, which means "nothing came in time"."""
+"""Some rows, in order; may be empty, which means "nothing came in time".
+
+A batch with an attribute `columns` (see `unspool.sources.batches.Records`) names the columns of
+its rows, also if it is empty."""
 
 
 class Encoder(Protocol[Piece_co]):
@@ -41,8 +54,27 @@ class Encoder(Protocol[Piece_co]):
         ...
 
 
+class Stage(Protocol[AnyStr]):
+    """Turns chunks into other chunks. Used for one stream, by one thread at a time."""
+
+    def begin(self) -> None:
+        """Gets ready."""
+        ...
+
+    def feed(self, chunk: AnyStr) -> AnyStr:
+        """The chunk, changed; nothing of it is kept back. Nothing for nothing."""
+        ...
+
+    def end(self) -> AnyStr:
+        """What stands after the last chunk."""
+        ...
+
+
 class Format(Protocol):
-    """The frozen description of a format; makes one encoder a stream."""
+    """The frozen description of a format; makes one encoder a stream.
+
+    One whose bytes are compressed already says so with `compressed = True`.
+    """
 
     @property
     def media_type(self) -> str:
@@ -56,6 +88,45 @@ class Format(Protocol):
 
     def encoder(self, columns: Sequence[str] | None) -> Encoder[bytes]:
         """A new encoder. `columns` are the column names, or None to take the first row's."""
+        ...
+
+
+class BatchReader(Protocol):
+    """What gives many rows in one go, such as a cursor. Pass it where rows are wanted.
+
+    It is read and closed by one thread at a time, not always the same one, except if it has
+    `thread_bound = True`. If it has `cancel()`, that is called from another thread when the
+    client has left, maybe between two reads and after the last.
+    """
+
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """The column names, known once the first batch was read; None if rows bring names."""
+        ...
+
+    def read_batch(self, want: int) -> Batch:
+        """Some `want` rows, fewer or more; none after the last."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what the rows need. Called once."""
+        ...
+
+
+class AsyncBatchReader(Protocol):
+    """The same, awaited, by one task."""
+
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """The column names, known once the first batch was read; None if rows bring names."""
+        ...
+
+    async def read_batch(self, want: int) -> Batch:
+        """Some `want` rows, fewer or more; none after the last."""
+        ...
+
+    async def aclose(self) -> None:
+        """Gives back what the rows need. Called once."""
         ...
 
 

@@ -11,8 +11,10 @@ from weakref import WeakSet
 
 from unspool.connection import Watch, break_off, ends_cleanly, socket_of, warn_of
 from unspool.drive import Chunks, drive
-from unspool.errors import BrokenApp, LengthMismatch, UsageError, UsedTwice
+from unspool.errors import BrokenApp, LengthMismatch, NotAcceptable, UsageError
 from unspool.formats.csv import Csv
+from unspool.headers import Asked
+from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.templates.pieces import BATCH_PIECES, PAGE, sync_pieces
@@ -43,15 +45,10 @@ class Body:
         self.length = length
         self._environ = environ
         self._sent = 0
-        self._over = False
         warn_of(environ)
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._over:
-            raise UsedTwice(
-                "the stream is over, and was asked for its chunks again. It can be sent once: make "
-                "a new one for each answer."
-            )
+        iter(self.chunks)  # Raises UsedTwice if they are over.
         return self
 
     def __next__(self) -> bytes:
@@ -59,12 +56,10 @@ class Body:
             chunk = next(self.chunks, b"")
             self._check_length(len(chunk))
         except Exception:
-            self._over = True
             self._break_off()
             self.close()
             raise
         if not chunk:
-            self._over = True
             raise StopIteration
         return chunk
 
@@ -102,13 +97,19 @@ def stream(
     plan = Stream(rows, format, **options)
 
     def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        chunks = open_chunks(plan, environ)
+        try:
+            asked = plan.asked(Asked.by_environ(environ))
+        except NotAcceptable as error:
+            open_chunks(plan, environ).close()
+            start_response("406 Not Acceptable", error.headers())
+            return [str(error).encode()]
+        chunks = open_chunks(asked, environ)
         if environ["REQUEST_METHOD"] == "HEAD":
             chunks.close()
-            start_response(status, plan.headers())
+            start_response(status, asked.headers())
             return ()
         chunks.prime()
-        start_response(status, plan.headers())
+        start_response(status, asked.headers())
         return Body(chunks, environ, chunks.close)
 
     return app
@@ -154,7 +155,11 @@ def open_chunks(
     """The chunks of a plan, in a copy of the current context; for `beside` see `RowSource`."""
     context = copy_context()
     source: RowSource[Any] = RowSource(
-        plan.rows, context, same_thread=plan.same_thread, beside=beside, release=plan.release
+        rows_for(plan.format, plan.rows),
+        context,
+        same_thread=plan.same_thread,
+        beside=beside,
+        release=plan.release,
     )
     pipeline = plan.pipeline()
 

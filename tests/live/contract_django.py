@@ -31,6 +31,10 @@ def awaited(name):
     return view
 
 
+def database(request):
+    return stream(request, contract.database(request.GET), "ndjson")
+
+
 def log(request):
     return JsonResponse(contract.events(), safe=False)
 
@@ -46,7 +50,8 @@ def small(request):
 
 def routes(view):
     streams = [path(name, view(name)) for name in contract.STREAMS]
-    return [*streams, path("log", log), path("reset", reset), path("small", small)]
+    others = [path(each.__name__, each) for each in (database, log, reset, small)]
+    return streams + others
 
 
 urlpatterns = [path("sync/", include(routes(plain))), path("", include(routes(awaited)))]

@@ -9,12 +9,17 @@ app = flask.Flask(__name__)
 
 
 def answer():
-    name = flask.request.endpoint
-    return stream(contract.Rows(name, flask.request.args.to_dict()), "ndjson")
+    name, args = flask.request.endpoint, flask.request.args.to_dict()
+    return stream(contract.Rows(name, args, lambda: flask.request.args["id"]), "ndjson")
 
 
 for name in contract.STREAMS:
     app.add_url_rule(f"/{name}", name, answer)
+
+
+@app.get("/database")
+def database():
+    return stream(contract.database(flask.request.args), "ndjson")
 
 
 @app.get("/log")

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
-from unspool.asgi.guard import STATE
+from unspool.asgi.guard import STATE, State
 from unspool.asgi.shutdown import running
 from unspool.asgi.types import Headers, Message, Receive, Scope, Send
-from unspool.connection import break_off, socket_to
+from unspool.connection import DRAIN_S, break_off, socket_to, unsent
 from unspool.drive import AsyncChunks, adrive
+from unspool.errors import LengthMismatch, NotAcceptable
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
 from unspool.observe import Outcome
+from unspool.pipeline import Pipeline
 from unspool.sources.async_rows import AsyncRowSource
+from unspool.sources.members import rows_for
 from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, rows_of
 from unspool.sources.workers import Lane, Workers
@@ -41,7 +48,7 @@ _WORKERS = Workers(32)
 
 def open_chunks(
     plan: Stream, context: Context | None = None, lane: Lane | None = None
-) -> AsyncChunks[bytes]:
+) -> PlannedChunks:
     """The chunks of a plan, whose rows are made in `context` (a copy of the current one).
 
     Plain rows are made by threads (those of `lane`); asynchronous ones by a task. Close it.
@@ -50,13 +57,9 @@ def open_chunks(
         NotIterable: the rows are neither.
     """
     context = context or copy_context()
-    pipeline = plan.pipeline()
-
-    def on_closed(outcome: Outcome, error: BaseException | None) -> None:
-        context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
-
-    source = open_source(plan.rows, context, lane, plan.release)
-    return OwnChunks(adrive(pipeline, source), source, on_closed)
+    rows = rows_for(plan.format, plan.rows)
+    source = open_source(rows, context, lane, plan.release)
+    return PlannedChunks(source, _End(plan, plan.pipeline(), context))
 
 
 def open_source(
@@ -66,6 +69,19 @@ def open_source(
     if isinstance(rows, AsyncIterable):
         return AsyncRowSource(rows, context, release)
     return PooledSource(Puller(rows_of(rows), context, release), lane or Lane(_WORKERS))
+
+
+@dataclass
+class _End:
+    """Tells the hooks of a plan how its stream ended."""
+
+    plan: Stream
+    pipeline: Pipeline[bytes]
+    context: Context
+
+    def __call__(self, outcome: Outcome, error: BaseException | None) -> None:
+        tell, pipeline = self.plan.hooks().tell, self.pipeline
+        self.context.run(tell, outcome, error, pipeline.rows, pipeline.sent)
 
 
 class OwnChunks(AsyncChunks[Any]):
@@ -86,6 +102,23 @@ class OwnChunks(AsyncChunks[Any]):
 
     def __del__(self) -> None:
         self.close_soon()
+
+
+class PlannedChunks(OwnChunks):
+    """The chunks of a plan."""
+
+    def __init__(self, source: AsyncRowSource[Any] | PooledSource[Any], end: _End) -> None:
+        super().__init__(adrive(end.pipeline, source), source, end)
+        self._rows = source
+        self._end = end
+
+    def ask(self, asked: Asked) -> Stream:
+        """The plan of the answer to this request, which it follows; before the first chunk."""
+        end = self._end
+        end.plan = end.plan.asked(asked)
+        end.pipeline = end.plan.pipeline()
+        self._steps = adrive(end.pipeline, self._rows)
+        return end.plan
 
 
 _kept: set[asyncio.Future[None]] = set()
@@ -109,44 +142,72 @@ async def respond(
 
     The first chunk is made before anything is sent: what fails before it is raised while
     another answer can still be given. What fails later is raised, and never followed by the
-    last message; without a `guard`, the connection is reset (HTTP/1). Stops when the client
-    leaves.
+    last message; the connection is reset, too, without a `guard` (HTTP/1) or where closing it
+    would end the answer (HTTP/1.0). A declared Content-Length is held to. Stops when the
+    client leaves.
     """
     with running():
+        await _respond(chunks, status, headers, scope, receive, send)
+
+
+async def _respond(
+    chunks: AsyncChunks[bytes],
+    status: int,
+    headers: Headers,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    try:
+        if scope["method"] == "HEAD":
+            await send(_start(status, headers))
+            await send(_body(b"", more=False))
+            return
+        await chunks.prime()
+        state = scope.get(STATE)
         try:
-            if scope["method"] == "HEAD":
-                await send(_start(status, headers))
-                await send(_body(b"", more=False))
-                return
-            await chunks.prime()
-            await _until_client_leaves(_send_all(chunks, status, headers, scope, send), receive)
-            if STATE in scope:
-                scope[STATE].open = False  # Also if the client left: nobody can be misled.
-        finally:
+            sending = _send_all(chunks, status, list(headers), state, send)
+            await _until_client_leaves(sending, receive)
+        except Exception as error:
+            # Not before: the reset itself would look as if the client had left.
+            await _break_off(scope, state, error)
+            raise
+        if state is not None:
+            state.open = False  # Also if the client left: nobody can be misled.
+    finally:
+        if not chunks.over:
             await asyncio.shield(chunks.aclose())
 
 
 async def _send_all(
-    chunks: AsyncChunks[bytes], status: int, headers: Headers, scope: Scope, send: Send
+    chunks: AsyncChunks[bytes],
+    status: int,
+    headers: list[tuple[str, str]],
+    state: State | None,
+    send: Send,
 ) -> None:
-    state = scope.get(STATE)
     if state is not None:
         state.open = True
     await _deliver(send, _start(status, headers))
-    try:
-        async for chunk in chunks:
-            await _deliver(send, _body(chunk, more=True))
-    except _ClientLeftError:
-        raise
-    except Exception as error:
-        if state is None:
-            await reset(scope)
-        else:
-            state.error = error
-        raise
+    length, sent = _declared_length(headers), 0
+    async for chunk in chunks:
+        sent += len(chunk)
+        if length is not None and sent > length:
+            raise LengthMismatch(length, sent)
+        await _deliver(send, _body(chunk, more=True))
+    if length is not None and sent < length:
+        raise LengthMismatch(length, sent)
     if state is not None:
         state.open = False
     await _deliver(send, _body(b"", more=False))
+
+
+async def _break_off(scope: Scope, state: State | None, error: Exception) -> None:
+    """Sees to it that a failed answer does not end cleanly."""
+    if state is not None:
+        state.error = error
+    if state is None or scope.get("http_version") in {"1.0", "1"}:  # Granian says "1".
+        await reset(scope)
 
 
 class _ClientLeftError(Exception):
@@ -181,12 +242,31 @@ async def _client_left(receive: Receive) -> None:
 
 
 async def reset(scope: Scope) -> None:
-    """Resets the connection of a request (HTTP/1), whose answer has failed."""
+    """Resets the connection of a request (HTTP/1), whose answer has failed.
+
+    The failure must be raised right after this, with nothing awaited in between: to the
+    server, and to what listens beside the answer, the client has left now, and they would
+    cancel what is still running, and lose the failure.
+    """
     client = scope.get("client")
     if client and client[1] and scope.get("http_version", "1.1").startswith("1"):
         connection = socket_to(client[0], int(client[1]))  # Granian gives a str.
         if connection is not None:
-            await asyncio.to_thread(break_off, connection)
+            await _drained(connection)
+            break_off(connection, drain_s=0)
+
+
+async def _drained(connection: socket.socket) -> None:
+    """Waits until the client's side has what was sent, but not long: a reset throws it away."""
+    deadline = monotonic() + DRAIN_S
+    while unsent(connection) and monotonic() < deadline:  # noqa: ASYNC110 (only the kernel knows)
+        await asyncio.sleep(0.005)
+
+
+def _declared_length(headers: Headers) -> int | None:
+    """What Content-Length says. Some servers would send less or more without a word."""
+    lengths = [value for name, value in headers if name.lower() == "content-length"]
+    return int(lengths[0]) if lengths else None
 
 
 def _start(status: int, headers: Headers) -> Message:
@@ -204,13 +284,21 @@ class Answer:
     def __init__(self, plan: Stream, status: int = 200, headers: Headers = ()) -> None:
         self.plan = plan
         self.status = status
-        self.headers = [*plan.headers(), *headers]
+        self.headers = list(headers)
         self.context = copy_context()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer."""
-        chunks = open_chunks(self.plan, self.context)
-        await respond(chunks, self.status, self.headers, scope, receive, send)
+        try:
+            plan = self.plan.asked(Asked.by_scope(scope))
+        except NotAcceptable as error:
+            await open_chunks(self.plan, self.context).aclose()
+            await send(_start(error.status, error.headers()))
+            await send(_body(str(error).encode(), more=False))
+            return
+        chunks = open_chunks(plan, self.context)
+        headers = merged(plan.headers(), self.headers)
+        await respond(chunks, self.status, headers, scope, receive, send)
 
 
 def stream(

@@ -61,6 +61,8 @@ def is_thread_bound(*roots: object, deep: bool = False) -> bool:
     to be used on another thread than the one that made them. Looks through generators,
     closures and containers; and, if `deep`, through any object.
     """
+    if any(getattr(root, "thread_bound", None) is True for root in roots):
+        return True  # A reader of batches that says so itself.
     bound = tuple(
         getattr(sys.modules[module], name) for module, name in _BOUND if module in sys.modules
     )

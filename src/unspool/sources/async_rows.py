@@ -11,6 +11,8 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from unspool.errors import NotIterable, shown
+from unspool.sources.batches import AsyncBatchRows, unpacked
+from unspool.sources.rows import refuse_used
 
 __all__ = ["AsyncRowSource"]
 
@@ -28,6 +30,7 @@ class AsyncRowSource(Generic[T]):
 
     Raises:
         NotIterable: `rows` is no async iterable.
+        UsedTwice: it is a generator that is over.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class AsyncRowSource(Generic[T]):
             raise NotIterable(
                 f"the source must be an async iterable; got {shown(rows)} ({type(rows).__name__})."
             )
+        refuse_used(rows)
         self._rows = rows.__aiter__()
         self._context = context
         self._release = release
@@ -51,6 +55,8 @@ class AsyncRowSource(Generic[T]):
 
     async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
+        if isinstance(self._rows, AsyncBatchRows):
+            self._rows.want, want = want, 1
         self._want = want
         task = self._task = self._task or self._start(self._run())
         self._wake_maker.set()
@@ -64,7 +70,7 @@ class AsyncRowSource(Generic[T]):
         if not batch and task.done():
             task.result()  # Raises what the source raised.
             return None
-        return batch
+        return unpacked(self._rows, batch)
 
     async def aclose(self, then: Callable[[], None] = lambda: None) -> None:
         """Stops the iteration where it waits, closes the rows, and calls `then`."""

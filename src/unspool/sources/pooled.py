@@ -11,6 +11,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from unspool.sources.affinity import is_thread_bound
+from unspool.sources.batches import unpacked
 from unspool.sources.rows import Puller, taken
 from unspool.sources.workers import Lane
 
@@ -74,20 +75,20 @@ class PooledSource(Generic[T]):
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
         if self._first:
             first, self._first = self._first, deque()
-            return first
+            return unpacked(self._puller.rows, first)
         if self._job is None:
             self._making = deque()
-            self._job = self._lane.submit(self._make, self._making, want)
+            self._job = self._lane.submit(self._make, self._making, self._puller.items(want))
             self._waiting = None
         job = self._waiting = self._waiting or _wrapped(self._job)
         done, _ = await asyncio.wait([job], timeout=timeout_s if self._started else None)
         self._started = True
         if not done:
-            return taken(self._making)
+            return unpacked(self._puller.rows, taken(self._making))
         self._job = None
         job.result()
         made, self._making = self._making, deque()
-        return made if made or not self._puller.ended else None
+        return unpacked(self._puller.rows, made if made or not self._puller.ended else None)
 
     def _make(self, making: deque[T], want: int) -> None:
         self._puller.fill(making, want)

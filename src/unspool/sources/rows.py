@@ -15,12 +15,24 @@ from concurrent.futures import Future, wait
 from contextvars import Context, ContextVar
 from itertools import chain, compress, islice
 from time import monotonic
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Generic, TypeVar
 
-from unspool.errors import NotIterable, shown
+from unspool.errors import NotIterable, UsedTwice, shown
 from unspool.sources.affinity import is_thread_bound
+from unspool.sources.batches import BatchRows, unpacked
+from unspool.sources.known import recognised
 
-__all__ = ["END", "ContextRows", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
+__all__ = [
+    "END",
+    "ContextRows",
+    "Puller",
+    "RowSource",
+    "refuse_used",
+    "rows_of",
+    "stay_here",
+    "taken",
+]
 
 T = TypeVar("T")
 
@@ -42,16 +54,21 @@ stay_here: ContextVar[bool] = ContextVar("stay_here", default=False)
 
 
 def rows_of(source: object) -> Iterator[Any]:
-    """The iterator of `source`.
+    """The iterator of `source`; of its batches, if it is a `BatchReader` or becomes one.
 
     Raises:
         NotIterable: it is none, or one that is certainly not meant (text, a function).
+        UsedTwice: it is a generator that is over.
     """
+    refuse_used(source)
     if isinstance(source, (str, bytes, bytearray, memoryview)):
         raise NotIterable(
             f"the source is one {type(source).__name__}, {shown(source)}, which would be sent "
             "character by character. Put it in a list: [text]."
         )
+    source = recognised(source)
+    if callable(getattr(source, "read_batch", None)):
+        return BatchRows(source)  # type: ignore[arg-type]
     if isinstance(source, AsyncIterable):
         raise NotIterable(
             f"the source is asynchronous ({type(source).__name__}), and this stream is driven "
@@ -65,6 +82,18 @@ def rows_of(source: object) -> Iterator[Any]:
             f"the source must be an iterable of rows; got {shown(source)} "
             f"({type(source).__name__}).{call}"
         ) from None
+
+
+def refuse_used(source: object) -> None:
+    """Raises `UsedTwice` for a generator that is over: its empty answer would look whole."""
+    over = (isinstance(source, GeneratorType) and source.gi_frame is None) or (
+        isinstance(source, AsyncGeneratorType) and source.ag_frame is None
+    )
+    if over:
+        raise UsedTwice(
+            f"the rows are a generator ({shown(source)}) that is over: it gives its rows once. "
+            "Make a new one for each answer."
+        )
 
 
 class ContextRows(Iterator[T]):
@@ -97,7 +126,7 @@ class RowSource(Generic[T]):
         release: called in `context` as soon as the rows are closed, which is when the last
             one came: long before a slow client has it.
 
-    Holds two batches at the most. A row is given once; an exception of the source comes
+    Holds one batch at the most. A row is given once; an exception of the source comes
     after the rows that came before it.
     """
 
@@ -131,8 +160,8 @@ class RowSource(Generic[T]):
         """
         if self._peeked is not None:
             peeked, self._peeked = self._peeked, None
-            return peeked
-        return self._pull(want, timeout_s)
+            return unpacked(self.puller.rows, peeked)
+        return unpacked(self.puller.rows, self._pull(self.puller.items(want), timeout_s))
 
     def _pull(self, want: int, timeout_s: float) -> deque[T] | None:
         if self._asked and not self._stays:
@@ -198,6 +227,13 @@ class Puller(Generic[T]):
             self.close_rows()
         return None if self.ended and not batch else batch
 
+    def items(self, want: int) -> int:
+        """How many items have `want` rows: one, if it is a batch, which is told the number."""
+        if isinstance(self.rows, BatchRows):
+            self.rows.want = want
+            return 1
+        return want
+
     def some(self, want: int) -> Iterator[T]:
         """The next `want` rows, and the end mark; fewer if `stop` is called meanwhile."""
         self._go = bytearray(b"\1" * want)
@@ -209,6 +245,8 @@ class Puller(Generic[T]):
         """Ends a `fill` on another thread at its next row, which is lost."""
         self._stopped = True
         self._go.clear()
+        if isinstance(self.rows, BatchRows):
+            self.rows.cancel()
 
     def moved(self, beside: Callable[[], Iterable[object]], want: int) -> Puller[T] | _Elsewhere[T]:
         """The same rows, pulled by another thread from now on."""
@@ -329,13 +367,13 @@ class _Elsewhere(Generic[T]):
         return not self._closing
 
     def _hand_over(self) -> bool:
-        """Makes the batch ready, as soon as the last one is taken; False after the last row."""
+        """Makes the batch ready, and waits until it is taken; False after the last row."""
+        ended = bool(self._making) and self._making[-1] is END
         with self._lock:
-            while self._ready is not None and not self._closing:
-                self._lock.wait()
-            ended = bool(self._making) and self._making[-1] is END
             self._ready, self._making = self._making, deque()
             self._lock.notify()
+            while not (ended or self._ready is None or self._closing):
+                self._lock.wait()
             return not (ended or self._closing)
 
 
