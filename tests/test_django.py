@@ -7,43 +7,25 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from wsgiref.util import setup_testing_defaults
 
-import django
 import pytest
 from asgi_cases import AsgiCases, expected
 from asgi_client import AwaitedRows, PlainRows, ask, get
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, override_settings
-from django.urls import clear_url_caches, path
 from django.utils import translation
 from django.views.decorators.gzip import gzip_page
+from django_project import route
 from helpers import encode, reader
 
 from unspool import Csv, NotIterable
 from unspool.django import stream, stream_csv
 
-settings.configure(
-    ALLOWED_HOSTS=["*"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-    ROOT_URLCONF=__name__,
-    USE_I18N=True,
-    LOGGING_CONFIG=None,
-)
-django.setup()
-
-urlpatterns = []
-
 GZIP = "django.middleware.gzip.GZipMiddleware"
 CONDITIONAL = "django.middleware.http.ConditionalGetMiddleware"
-
-
-def route(view):
-    urlpatterns[:] = [path("", view)]
-    clear_url_caches()
 
 
 def new_app(view, middleware=(), handler=ASGIHandler):
