@@ -46,11 +46,11 @@ unit: .venv/test .cache/chromium .cache/nginx .cache/apache .cache/brotli .cache
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
 
 sanitize: .cache/sanitized
-	$(SANITIZERS) $(BIN)/pytest -q -p sanitized tests/test_kernel.py
+	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py
 
 # Some minutes of random rows, kernel against Python, under the sanitizers.
 fuzz: .cache/sanitized
-	$(SANITIZERS) $(BIN)/pytest -q -p sanitized tests/test_kernel.py -k agree --hypothesis-profile=fuzz
+	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py -k agree --hypothesis-profile=fuzz
 
 flasks: $(OLDER_FLASKS:%=.cache/flask-%)
 	for version in $(OLDER_FLASKS); do \

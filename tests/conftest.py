@@ -16,6 +16,7 @@ collect_ignore_glob = [
     "live/bridged.py",
     "live/conformance.py",
     "live/contract*.py",
+    "live/queries*.py",
     "live/run_*.py",
     "live/stopping.py",
     "live/table.py",

@@ -7,8 +7,6 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from wsgiref.util import setup_testing_defaults
 
-import django
-import jinja2
 import pytest
 from asgi_cases import AsgiCases, expected, variable
 from asgi_client import AwaitedRows, PlainRows, ask, get
@@ -20,9 +18,9 @@ from django.db import connection, connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.test import AsyncClient, Client, override_settings
-from django.urls import clear_url_caches, path
 from django.utils import translation
 from django.views.decorators.gzip import gzip_page
+from django_project import route
 from helpers import encode, reader
 from template_cases import TemplateCases
 
@@ -35,46 +33,8 @@ from unspool.django import (
     stream_with_context,
 )
 
-
-def extra(request):
-    return {"extra": request.method}
-
-
-def jinja2_backend(name, **options):
-    backend = "django.template.backends.jinja2.Jinja2"
-    return {"NAME": name, "BACKEND": backend, "OPTIONS": options}
-
-
-settings.configure(
-    ALLOWED_HOSTS=["*"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-    ROOT_URLCONF=__name__,
-    SECRET_KEY="test",
-    TEMPLATES=[
-        {"NAME": "django", "BACKEND": "django.template.backends.django.DjangoTemplates"},
-        jinja2_backend(
-            "plain",
-            context_processors=[f"{__name__}.extra"],
-            loader=jinja2.DictLoader(
-                {"a.html": "{{ request.path }} {{ extra }} {{ n }} {{ csrf_input }}"}
-            ),
-        ),
-        jinja2_backend("awaited", enable_async=True),
-    ],
-    USE_I18N=True,
-    LOGGING_CONFIG=None,
-)
-django.setup()
-
-urlpatterns = []
-
 GZIP = "django.middleware.gzip.GZipMiddleware"
 CONDITIONAL = "django.middleware.http.ConditionalGetMiddleware"
-
-
-def route(view):
-    urlpatterns[:] = [path("", view)]
-    clear_url_caches()
 
 
 def new_app(view, middleware=(), handler=ASGIHandler):

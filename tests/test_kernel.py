@@ -8,8 +8,10 @@ import math
 import os
 import random
 import re
+import runpy
 import shutil
 import struct
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -36,6 +38,13 @@ def test_the_kernel_is_there_where_a_compiler_is():
     if sys.implementation.name != "cpython" or not shutil.which(compiler):
         pytest.skip("no C compiler")
     assert kernel.ACTIVE, "build it: pip install --no-deps --no-build-isolation -e ."
+
+
+def test_without_the_extension_all_is_left_to_python(monkeypatch):
+    monkeypatch.setitem(sys.modules, "unspool._kernel", None)
+    without = runpy.run_path(kernel.__file__)
+    assert without["ACTIVE"] is False
+    assert {without[name]([(1,)], None, None) for name in LOOPS} == {None}
 
 
 def in_python(function, *args):
@@ -89,7 +98,7 @@ OWN = (
     *(0.1, 1e300, -0.0, decimal.Decimal("1.10"), uuid.UUID(int=1)),
     *(datetime.date(2026, 1, 2), datetime.datetime(2026, 1, 2, 3, 4, 5, 6), datetime.time(3, 4)),
     *(datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), datetime.timedelta(1)),
-    *(cases.Colour.RED, cases.Level.LOW, cases.Text("x"), cases.Number(1)),
+    *(cases.Colour.RED, cases.Level.LOW, cases.Text("x"), cases.Number(1), cases.Markup("<b>")),
 )
 
 
@@ -382,6 +391,38 @@ def test_threads_share_the_kernel():
     for thread in threads:
         thread.join()
     assert results == [expected] * 160
+
+
+INTERPRETERS = """
+import sys
+try:
+    import _interpreters as interpreters
+    kinds = ["isolated", "legacy"]
+    create = interpreters.create
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    kinds = [True, False]
+    create = lambda isolated: interpreters.create(isolated=isolated)
+code = f"import sys; sys.path[:] = {sys.path!r}; " + '''
+from datetime import datetime; from decimal import Decimal; from unspool import Csv
+print(Csv().encoder(None).feed([(1, "a,b", datetime(2026, 1, 2), Decimal("1.5"))]), flush=True)
+'''
+exec(code)
+for kind in kinds:
+    interpreter = create(kind)
+    failed = interpreters.run_string(interpreter, code)
+    assert failed is None, failed
+    interpreters.destroy(interpreter)
+exec(code)
+"""
+
+
+@needs_kernel
+def test_each_interpreter_has_a_kernel_of_its_own():
+    code = "import sys; sys.path[:] = " + repr(sys.path) + INTERPRETERS
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    expected = repr(b'1,"a,b",2026-01-02 00:00:00,1.5\r\n') + "\n"
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", 4 * expected)
 
 
 @needs_kernel

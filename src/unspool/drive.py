@@ -31,6 +31,7 @@ def drive(
     close the source: its owner does (see `Chunks`).
     """
     pipeline.begin()
+    _encode_ahead(source, pipeline)
     try:
         while True:
             asked_at = clock()
@@ -57,6 +58,7 @@ async def adrive(
 ) -> AsyncIterator[AnyStr]:
     """The same for an asynchronous source: the chunks, each as soon as it is due."""
     pipeline.begin()
+    _encode_ahead(source, pipeline)
     try:
         while True:
             asked_at = clock()
@@ -81,6 +83,13 @@ def _used_twice() -> UsedTwice:
         "the stream is over, and was asked for its chunks again. It can be sent once: make "
         "a new one for each answer."
     )
+
+
+def _encode_ahead(source: object, pipeline: Pipeline[AnyStr]) -> None:
+    """Offers the source to encode columnar batches where it reads them, if it can."""
+    encode_ahead = getattr(source, "encode_ahead", None)
+    if encode_ahead is not None:
+        encode_ahead(pipeline.encode)
 
 
 class Closable(Protocol):

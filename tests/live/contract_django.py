@@ -3,6 +3,8 @@
 Below /sync, by plain views and rows: over WSGI there are no others.
 """
 
+from wsgiref.validate import validator
+
 import django
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -57,4 +59,5 @@ def routes(view):
 urlpatterns = [path("sync/", include(routes(plain))), path("", include(routes(awaited)))]
 
 app = WSGIHandler()
+validated = validator(app)
 asgi = ASGIHandler()

@@ -1,5 +1,7 @@
 """The contract of unspool.testing, served by Flask."""
 
+from wsgiref.validate import validator
+
 import flask
 from live import contract
 
@@ -36,3 +38,6 @@ def reset():
 @app.get("/small")
 def small():
     return "ok"
+
+
+validated = validator(app)

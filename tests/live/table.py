@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 from string import ascii_lowercase
 
-from live.conformance import HELD, KNOWN, LATE, PAGES, TARGETS, as_known, examining
+from live.conformance import HELD, KNOWN, LATE, LEFT_OUT, PAGES, TARGETS, as_known, examining
 from live.servers import ROOT
 
 from unspool.testing import CASES
@@ -51,12 +51,13 @@ PACKAGES = [
 
 
 def table():
-    reasons = list(dict.fromkeys(KNOWN.values()))
+    bad = {**KNOWN, **LEFT_OUT}
+    reasons = list(dict.fromkeys(bad.values()))
     lines = [["Server", *COLUMNS], ["---"] * (len(COLUMNS) + 1)]
     for target in TARGETS:
         cells = []
         for cases in COLUMNS.values():
-            found = dict.fromkeys(KNOWN[target, case] for case in cases if (target, case) in KNOWN)
+            found = dict.fromkeys(bad[target, case] for case in cases if (target, case) in bad)
             notes = ", ".join(ascii_lowercase[reasons.index(reason)] for reason in found)
             cells.append(f"no ({notes})" if notes else "ok")
         lines.append([target, *cells])

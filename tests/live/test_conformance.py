@@ -17,6 +17,9 @@ from live.conformance import (
     examining,
     spoken,
 )
+from live.servers import serve
+
+from unspool.testing import check_app
 
 FAILURES = [*LATE["1.1"], *LATE["1.0"], *CLIENTS, *PAGES]
 
@@ -52,8 +55,20 @@ def test_each_late_failure_stands_in_the_log_of_the_server(examined, target):
     assert len(re.findall(r"LookupError(: |\(')boom", log)) >= len(failures)
 
 
+@pytest.mark.parametrize(
+    ("app", "prefix"), [("contract_flask:validated", ""), ("contract_django:validated", "/sync")]
+)
+def test_the_validator_of_the_standard_library_is_content(app, prefix):
+    cases = ["whole-1.1", "whole-1.0", "head", "early", "late-1.1-1000", "leave-1", "leave-10"]
+    with serve("gunicorn gthread", app) as server:
+        report = check_app(server.url + prefix, cases=[*cases, "closed-once"])
+        assert report.passed, str(report)
+        assert "AssertionError" not in server.log()
+        assert "without being closed" not in server.log()
+
+
 def test_what_is_known_is_about_targets_and_cases_that_exist():
-    for target, case in KNOWN:
+    for target, case in (*KNOWN, *LEFT_OUT):
         assert target in TARGETS
         assert case in ALL_CASES
     for name in HELD:

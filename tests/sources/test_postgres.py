@@ -137,12 +137,11 @@ def usable(client, connection):
 
 
 def test_a_query_gives_all_rows_under_the_names_of_its_columns(any_client, connection):
-    lines = (
-        any_client.answer(postgres.query(connection, "SELECT * FROM many")).decode().split("\r\n")
-    )
+    sql = f"SELECT * FROM many LIMIT {ROWS // 3}"
+    lines = any_client.answer(postgres.query(connection, sql)).decode().split("\r\n")
     assert lines[:2] == [COLUMNS, FIRST]
-    assert len(lines) == ROWS + 2
-    assert lines[-2].startswith(f"{ROWS},name {ROWS},")
+    assert len(lines) == ROWS // 3 + 2
+    assert lines[-2].startswith(f"{ROWS // 3},name {ROWS // 3},")
 
 
 def test_no_rows_make_a_header_alone(any_client, connection):
@@ -512,8 +511,8 @@ def test_a_copy_that_fails_late_gives_the_rows_before(copying, copying_connectio
     lines = sent.decode().split("\n")
     assert lines[:2] == ["id,n", "1,0"]
     assert lines[-1] == ""
-    # asyncpg throws away what it has received together with the error.
-    assert len(lines) > 190_000 if copying.kind == "asyncpg" else lines[-2] == "199999,1"
+    # asyncpg throws away what it has received together with the error, up to 256 KiB.
+    assert len(lines) > 150_000 if copying.kind == "asyncpg" else lines[-2] == "199999,1"
     assert usable(copying, copying_connection)
 
 

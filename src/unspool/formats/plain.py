@@ -12,7 +12,6 @@ from enum import Enum
 from itertools import chain
 from typing import Any
 
-from unspool import kernel
 from unspool.errors import RowError, shown
 from unspool.formats.rows import Cells
 
@@ -60,13 +59,13 @@ class Plain:
     """
 
     def __init__(
-        self, format: str, cells: Cells, keeps: Callable[[type], bool] = lambda _: False
+        self, format: str, cells: Cells, keeps: Callable[[type], bool] | None = None
     ) -> None:
         self._format = format
         self._cells = cells
-        self._keeps = keeps
-        # Where the kernel runs, it leaves to Python only batches whose types must be looked at.
-        self._needed = kernel.ACTIVE
+        self._keeps = keeps or (lambda _: False)
+        # The kernel takes types that are kept only when they stand in the table.
+        self._needed = keeps is not None
         self._converts: dict[type, Convert | None] = dict.fromkeys(PLAIN)
 
     @property

@@ -28,7 +28,7 @@ class TableEncoder:
     """Whether a table without a row needs to know its columns."""
 
     def __init__(
-        self, columns: Sequence[str] | None, keeps: Callable[[type], bool] = lambda _: False
+        self, columns: Sequence[str] | None, keeps: Callable[[type], bool] | None = None
     ) -> None:
         self._cells = Cells(columns)
         self._plain = Plain(self.format, self._cells, keeps)
@@ -39,8 +39,8 @@ class TableEncoder:
         raise NotImplementedError
 
     def in_kernel(self, *batch_shape_converts: Any) -> bytes | None:
-        """The same loop in C; None if there is none, or it leaves the batch to Python."""
-        raise NotImplementedError
+        """The same loop in C; None where it leaves the batch to Python, or there is none."""
+        return None
 
     def head(self, names: Names, row: Sequence[Any] | None) -> str:
         """What stands before the first row."""

@@ -33,7 +33,7 @@ from unspool.formats.archive import Archive
 from unspool.formats.plain import Plain
 from unspool.formats.rows import Cells
 from unspool.formats.xlsx_rows import MAX_COLUMNS, MAX_ROWS, sheet_rows
-from unspool.types import Batch
+from unspool.types import Batch, is_columnar
 
 __all__ = ["Xlsx", "XlsxEncoder"]
 
@@ -152,7 +152,8 @@ class XlsxEncoder:
             self._cells.start(batch)
         if not batch:
             return b""
-        rows = list(self._cells.take(batch))
+        taken = self._cells.take(batch)
+        rows = taken if is_columnar(taken) else list(taken)
         head = self._head or self._new_head(rows[0])
         pieces = list(self._lay(rows, head))
         self._check_file(sum(len(piece.data) for piece in pieces))
@@ -192,7 +193,7 @@ class XlsxEncoder:
             self._plain.encode(partial(sheet_rows, number=1), [names])
         return parts.sheet_head(names, row)
 
-    def _lay(self, rows: list[Sequence[Any]], head: bytes) -> Iterator[_Piece]:
+    def _lay(self, rows: Sequence[Sequence[Any]], head: bytes) -> Iterator[_Piece]:
         """The rows, cut where a sheet is full: the same for batches of any size."""
         place, new_sheet = self._place, False
         done, take = 0, len(rows)
@@ -209,7 +210,7 @@ class XlsxEncoder:
             else:
                 place, new_sheet, take = self._top(head), True, len(rows)
 
-    def _encode(self, rows: list[Sequence[Any]], number: int, done: int) -> bytes:
+    def _encode(self, rows: Sequence[Sequence[Any]], number: int, done: int) -> bytes:
         if not rows:
             return b""
         data = kernel.sheet_rows(number, rows, self._cells.shape, self._plain.converts)

@@ -20,8 +20,10 @@ from typing import Any, Generic, TypeVar
 
 from unspool.errors import NotIterable, UsedTwice, shown
 from unspool.sources.affinity import is_thread_bound
-from unspool.sources.batches import BatchRows, unpacked
+from unspool.sources.arrow import ArrowReader, has_arrow_stream
+from unspool.sources.batches import BatchRows, encode_ahead, unpacked
 from unspool.sources.known import recognised
+from unspool.types import Batch
 
 __all__ = [
     "END",
@@ -69,6 +71,8 @@ def rows_of(source: object) -> Iterator[Any]:
     source = recognised(source)
     if callable(getattr(source, "read_batch", None)):
         return BatchRows(source)  # type: ignore[arg-type]
+    if has_arrow_stream(source):
+        return BatchRows(ArrowReader(source))  # type: ignore[arg-type]
     if isinstance(source, AsyncIterable):
         raise NotIterable(
             f"the source is asynchronous ({type(source).__name__}), and this stream is driven "
@@ -146,6 +150,10 @@ class RowSource(Generic[T]):
         self._now: Puller[T] | _Elsewhere[T] = self.puller
         self._peeked: deque[T] | None = None
         self._asked = False
+
+    def encode_ahead(self, encode: Callable[[Batch], Any]) -> None:
+        """See `unspool.sources.batches.encode_ahead`."""
+        encode_ahead(self.puller.rows, encode)
 
     def peek(self) -> None:
         """Pulls the first row and keeps it for `pull`; raises what the source raises."""
@@ -233,6 +241,11 @@ class Puller(Generic[T]):
             self.rows.want = want
             return 1
         return want
+
+    @property
+    def encodes_ahead(self) -> bool:
+        """Whether there is a next batch, whose making and encoding pays while this one is sent."""
+        return isinstance(self.rows, BatchRows) and self.rows.ahead and not self.ended
 
     def some(self, want: int) -> Iterator[T]:
         """The next `want` rows, and the end mark; fewer if `stop` is called meanwhile."""
