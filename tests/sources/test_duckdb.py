@@ -18,7 +18,9 @@ STUCK = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range
 
 
 # What follows goes by way of Arrow, which older releases cannot do lazily for every query.
-by_columns = pytest.mark.skipif(int(duckdb.__version__.split(".")[0]) < 2, reason="DuckDB 1 gives rows")
+by_columns = pytest.mark.skipif(
+    int(duckdb.__version__.split(".")[0]) < 2, reason="DuckDB 1 gives rows"
+)
 
 
 @pytest.fixture
