@@ -99,7 +99,7 @@ class _Rows:
     """A table whose rows are made."""
 
     def __init__(self, table: Any, to_rows: ToRows) -> None:
-        self._table = table
+        self._table: Any = table
         self._to_rows = to_rows
         self._at = 0
 
