@@ -89,7 +89,7 @@ peers: .venv/test
 	$(BIN)/python tests/peers/run.py .cache/peers
 
 docs: .venv/test
-	$(BIN)/mkdocs build -q --strict -d .cache/site
+	$(BIN)/mkdocs build --strict -d .cache/site
 
 bench: .venv/test
 	for file in bench/*_over_http.py bench/slow_clients.py bench/compression.py bench/xlsx.py; do $(BIN)/python $$file || exit 1; done
