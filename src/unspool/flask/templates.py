@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import GeneratorType
 from typing import Any
 
 from flask import current_app, has_request_context, request, template_rendered
@@ -17,6 +15,7 @@ from unspool.flask.context import ONE_CONTEXT, hold
 from unspool.flask.response import StreamResponse, response_class
 from unspool.headers import Asked, chosen_coding, coding_headers
 from unspool.templates import TemplateStream
+from unspool.templates.pieces import pieces
 
 __all__ = ["compressed", "stream_template", "stream_template_string"]
 
@@ -89,19 +88,13 @@ def _stream(app: Any, template: Template, context: dict[str, Any]) -> TemplateSt
     _update_template_context(app, context)
     _send(before_render_template, app, template, context)
 
-    def pieces() -> Iterator[str]:
-        try:
-            yield from template.generate(context)
-            _send(template_rendered, app, template, context)
-        finally:
-            _close_generators(context)
-
+    made = pieces(template, context, lambda: _send(template_rendered, app, template, context))
     if not has_request_context():
-        stream = TemplateStream(pieces(), beside=context.values)
+        stream = TemplateStream(made, beside=context.values)
     else:
         held = hold()
         stream = TemplateStream(
-            pieces(),
+            made,
             context=held.context,
             on_closed=held.release,
             beside=lambda: [*context.values(), *held.g_values],
@@ -121,13 +114,6 @@ def _update_template_context(app: Any, context: dict[str, Any]) -> None:
         app.update_template_context(_current(app_ctx), context)
     else:
         app.update_template_context(context)
-
-
-def _close_generators(context: dict[str, Any]) -> None:
-    """Closes the generators that the template was given; `context` would keep them alive."""
-    for value in context.values():
-        if isinstance(value, GeneratorType):
-            value.close()
 
 
 def _send(signal: Any, app: Any, template: Template, context: dict[str, Any]) -> None:
