@@ -588,11 +588,13 @@ columns_write(Buffer *out, int64_t rows, void *loop, WriteRows write)
     if (buffer_begin(out, BUFFER_FIRST_BYTES) < 0) {
         return -1;
     }
+    /* The first row says how much room all need: to make it, Python is needed. */
     int64_t first = rows > 0;
+    if (write(loop, 0, first) < 0 || buffer_expect(out, (Py_ssize_t)rows) < 0) {
+        return -1;
+    }
     buffer_unlock(out);
-    int done = write(loop, 0, first);
-    done = done < 0 ? -1 : buffer_expect(out, (Py_ssize_t)rows);
-    done = done < 0 ? -1 : write(loop, first, rows);
+    int done = write(loop, first, rows);
     buffer_lock(out);
     return done;
 }

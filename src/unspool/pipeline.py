@@ -74,6 +74,11 @@ class Pipeline(Generic[AnyStr]):
         """How many rows the next batch should have at the most: few at first, so that the
         first rows leave early, and never many more than fill a chunk."""
 
+    @property
+    def compresses(self) -> bool:
+        """Whether what was encoded is worked on once more."""
+        return self._compressor is not None
+
     def begin(self) -> None:
         """Makes what stands before the first row, once; it leaves together with that row."""
         if not self._begun:
