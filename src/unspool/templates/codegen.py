@@ -182,7 +182,7 @@ class StreamingCodeGenerator(CodeGenerator):
         if frame.require_output_check:
             self.outdent()
 
-    def _streams(self, node: nodes.Expr) -> bool:
+    def _streams(self, node: nodes.Node) -> bool:
         """Whether this is a call of something that can give pieces."""
         if not isinstance(node, nodes.Call) or not self._can_stream():
             return False
