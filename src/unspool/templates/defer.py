@@ -23,8 +23,8 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 
-from unspool.templates.codegen import StreamingCodeGenerator, StreamingTemplate
 from unspool.templates.board import Hole
+from unspool.templates.codegen import StreamingCodeGenerator, StreamingTemplate
 from unspool.templates.page import Job, current_page, defer
 
 __all__ = ["Streaming"]
@@ -58,9 +58,11 @@ class Streaming(Extension):
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
         """One of the tags."""
         tag = next(parser.stream)
-        return {"defer": self._defer, "flush": self._flush, "live": self._live}[tag.value](
-            parser, tag.lineno
-        )
+        if tag.value == "defer":
+            return self._defer(parser, tag.lineno)
+        if tag.value == "live":
+            return self._live(parser, tag.lineno)
+        return self._flush(parser, tag.lineno)
 
     def _defer(self, parser: Parser, lineno: int) -> list[nodes.Node]:
         name = parser.stream.expect("name").value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
@@ -21,14 +21,25 @@ from typing import Any, Generic, TypeVar
 
 from jinja2.runtime import AsyncLoopContext, Context, LoopContext
 from jinja2.utils import concat
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from unspool.errors import UsageError
 from unspool.sources.rows import CLOSE_WAIT_S
 from unspool.sources.workers import Lane, Workers
 from unspool.templates.board import SCRIPT, Board, Hole, Mode
 
-__all__ = ["AsyncPage", "Deferred", "Page", "current_page", "defer"]
+__all__ = [
+    "FAILED",
+    "ITEMS_AHEAD",
+    "Deferred",
+    "Holes",
+    "Job",
+    "Page",
+    "current_hole",
+    "current_page",
+    "defer",
+    "timed_out",
+]
 
 T = TypeVar("T")
 
@@ -36,14 +47,14 @@ T = TypeVar("T")
 _WORKERS = Workers(32)
 
 # So many items of live blocks wait for a slow client, and no more are made until it takes them.
-_ITEMS_AHEAD = 64
+ITEMS_AHEAD = 64
 
 # What a hole shows whose block failed and has no `{% error %}` part: something, since the
 # placeholder would seem to wait for ever.
-_FAILED = '<span role="alert">This part of the page could not be loaded.</span>'
+FAILED = '<span role="alert">This part of the page could not be loaded.</span>'
 
-current_page: ContextVar[Page | AsyncPage | None] = ContextVar("current_page", default=None)
-_current_hole: ContextVar[Hole | None] = ContextVar("current_hole", default=None)
+current_page: ContextVar[Any] = ContextVar("current_page", default=None)
+current_hole: ContextVar[Hole | None] = ContextVar("current_hole", default=None)
 
 
 class Deferred(Generic[T]):
@@ -132,7 +143,7 @@ def _frozen(context: Context) -> Context:
     return context.derived({"loop": SimpleNamespace(**{n: getattr(loop, n) for n in names})})
 
 
-class _Holes:
+class Holes:
     """What both kinds of page share: the holes, their deadlines, and the end of the shell."""
 
     def __init__(self, mode: Mode, on_error: Callable[[BaseException], object], again: str) -> None:
@@ -151,7 +162,7 @@ class _Holes:
     def new_hole(
         self, job: Job, name: str, timeout_s: float | None, after: str | None, *, live: bool
     ) -> Hole:
-        hole = self.board.new_hole(name, _current_hole.get(), after, live=live)
+        hole = self.board.new_hole(name, current_hole.get(), after, live=live)
         self.jobs[hole] = job
         if timeout_s is not None:
             self.deadlines[hole] = monotonic() + timeout_s
@@ -178,16 +189,26 @@ class _Holes:
             hole.timed_out = True
         return late
 
+    def patches(self, hole: Hole, html: str | None) -> Iterator[str]:
+        """What may be sent now that this content is there."""
+        if not hole.live:
+            yield from self.board.filled(hole, html or "")
+        elif html is None:
+            self.board.open -= 1
+            hole.sent = True
+        else:
+            yield self.board.item(hole, html)
+
     def failed(self, hole: Hole, error: BaseException) -> None:
         self.deadlines.pop(hole, None)
         self._on_error(error)
 
 
-def _timed_out(hole: Hole) -> TimeoutError:
+def timed_out(hole: Hole) -> TimeoutError:
     return TimeoutError(f"the block {hole.name!r} of the page was not ready within its timeout")
 
 
-class Page(_Holes):
+class Page(Holes):
     """A page of a sync template: `pieces(shell)` is what is sent.
 
     Holds the blocks that are ready before they may be sent; in the modes `inorder` and `whole`
@@ -208,7 +229,7 @@ class Page(_Holes):
     ) -> None:
         super().__init__(mode, on_error, again)
         self._done: SimpleQueue[tuple[Hole, str | None]] = SimpleQueue()
-        self._room = threading.Semaphore(_ITEMS_AHEAD)
+        self._room = threading.Semaphore(ITEMS_AHEAD)
         self._running: dict[Hole, Future[None]] = {}
         self._late: list[Deferred[Any]] = []
 
@@ -228,7 +249,7 @@ class Page(_Holes):
 
     def _start(self, hole: Hole, run: Callable[..., None], *args: Any) -> None:
         context = copy_context()
-        context.run(_current_hole.set, hole)
+        context.run(current_hole.set, hole)
         self._running[hole] = Lane(_WORKERS).submit(context.run, run, hole, *args)
 
     def _fill(self, hole: Hole, job: Job) -> None:
@@ -274,10 +295,10 @@ class Page(_Holes):
         self.failed(hole, error)
         try:
             pieces = self.jobs[hole].error_pieces(error)
-            return _FAILED if pieces is None else concat(pieces)
+            return FAILED if pieces is None else concat(pieces)
         except Exception as another:
             self.failed(hole, another)
-            return _FAILED
+            return FAILED
 
     def pieces(self, shell: Iterator[str]) -> Iterator[str]:
         """The text of the page, as it comes. Closes `shell`, and stops the blocks, at its end."""
@@ -287,7 +308,7 @@ class Page(_Holes):
                 yield from shell
                 yield self.tail()
                 while self.board.open:
-                    yield from self._patches(*self._next())
+                    yield from self.patches(*self._next())
             elif self.board.mode == "inorder":
                 yield from self._in_order(shell)
             else:
@@ -302,7 +323,7 @@ class Page(_Holes):
         """The next content of a hole, or what stands for it when its time is up."""
         while True:
             for hole in self.overdue():
-                return hole, self._error_text(hole, _timed_out(hole))
+                return hole, self._error_text(hole, timed_out(hole))
             with suppress(Empty):
                 hole, html = self._done.get(timeout=self.wait_s())
                 if hole.live:
@@ -310,15 +331,6 @@ class Page(_Holes):
                 if not hole.timed_out:
                     self.deadlines.pop(hole, None)
                     return hole, html
-
-    def _patches(self, hole: Hole, html: str | None) -> Iterator[str]:
-        if not hole.live:
-            yield from self.board.filled(hole, html or "")
-        elif html is None:
-            self.board.open -= 1
-            hole.sent = True
-        else:
-            yield self.board.item(hole, html)
 
     def _in_order(self, shell: Iterator[str]) -> Iterator[str]:
         """The shell with the holes filled in their places."""
