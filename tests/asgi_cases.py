@@ -4,10 +4,13 @@ import asyncio
 import contextvars
 import sqlite3
 import time
+import zlib
 
 import pytest
 from asgi_client import AwaitedRows, PlainRows, ask, get
-from helpers import encode
+from helpers import encode, reader
+
+from unspool.formats import find
 
 HEADERS = [
     ("content-type", "application/x-ndjson"),
@@ -67,6 +70,36 @@ class AsgiCases:
         assert sorted((name.lower(), value) for name, value in answer.headers) == sorted(
             [*HEADERS[1:], ("content-type", "text/x-log"), ("x-more", "1"), *self.more_headers]
         )
+
+    @pytest.mark.parametrize(
+        ("path", "accept", "format"),
+        [
+            ("/", b"*/*", "csv"),
+            ("/?format=json", b"text/csv", "json"),
+            ("/", b"application/json, text/csv;q=0.9", "json"),
+        ],
+    )
+    def test_a_request_chooses_among_formats(self, new_rows, path, accept, format):
+        rows = new_rows(3)
+        app = self.watched(
+            rows, format="csv", columns=["n", "t"], formats=["csv", "json"], filename="a"
+        )
+        answer = get(app, path, headers=[(b"accept", accept)])
+        assert answer.body == encode([(n, f"text {n}") for n in range(3)], format, ["n", "t"])
+        headers = {name.lower(): value for name, value in answer.headers}
+        assert headers["content-disposition"] == f'attachment; filename="a.{format}"'
+        assert headers["content-type"] == find(format).media_type
+        assert headers["vary"].split(", ")[0] == "Accept"
+        assert rows.log == ["started", "closed"]
+
+    def test_a_request_that_wants_another_format_gets_406_and_what_there_is(self, new_rows):
+        rows = new_rows(3)
+        answer = get(self.watched(rows, format="csv", formats=["csv", "json"]), "/?format=xls")
+        assert (answer.status, answer.ended, answer.error) == (406, True, None)
+        assert ("vary", "Accept") in [(name.lower(), value) for name, value in answer.headers]
+        assert b"?format=json  (application/json)" in answer.body
+        assert rows.log == ["closed"]
+        assert rows.hooks[-1] == ("disconnect", 0, 0)
 
     def test_a_failure_before_the_first_row_is_a_real_status(self, new_rows):
         rows = new_rows(fail_at=0)
@@ -207,3 +240,58 @@ class AsgiCases:
         answer = get(self.app(lambda: Seeing(2000), before=lambda: variable.set("inside")))
         assert answer.error is None
         assert answer.body == encode([(n, "inside") for n in range(2000)], "ndjson")
+
+    @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+    def test_a_compressed_answer_decodes_chunk_by_chunk_to_the_rows(self, new_rows, coding):
+        rows = new_rows(5000)
+        accept = [(b"accept-encoding", coding.encode())]
+        answer = get(self.watched(rows, compress=True), headers=accept)
+        read = reader(coding)
+        parts = [read(chunk) for chunk in answer.chunks]
+        assert (answer.status, answer.ended, answer.error) == (200, True, None)
+        assert b"".join(parts) == expected(5000)
+        assert parts[0] == expected(1)
+        assert sorted((name.lower(), value) for name, value in answer.headers) == sorted(
+            [*HEADERS, ("content-encoding", coding), ("vary", "Accept-Encoding")]
+        )
+        assert rows.hooks == [("complete", 5000, len(answer.body))]
+
+    @pytest.mark.parametrize("accept", [[], [(b"accept-encoding", b"deflate, br;q=0")]])
+    def test_what_the_client_cannot_decode_is_not_compressed_but_varies(self, new_rows, accept):
+        answer = get(self.app(lambda: new_rows(100), compress=True), headers=accept)
+        assert answer.body == expected(100)
+        assert sorted((name.lower(), value) for name, value in answer.headers) == sorted(
+            [*HEADERS, ("vary", "Accept-Encoding")]
+        )
+
+    def test_a_compressed_answer_that_fails_is_cut_off_after_the_rows_before(self, new_rows):
+        accept = [(b"accept-encoding", b"gzip")]
+        rows = new_rows(fail_at=1000)
+        answer = get(self.watched(rows, compress=True), headers=accept)
+        self.check_late_error(answer.error)
+        assert not answer.ended
+        decoder = zlib.decompressobj(31)
+        assert decoder.decompress(answer.body) == expected(1000)
+        assert not decoder.eof
+
+    def test_head_has_the_headers_of_the_compressed_answer(self, new_rows):
+        accept = [(b"accept-encoding", b"br")]
+        rows = new_rows(10)
+        got = get(self.app(lambda: new_rows(10), compress=True), headers=accept)
+        head = get(self.app(lambda: rows, compress=True), method="HEAD", headers=accept)
+        assert sorted(head.headers) == sorted(got.headers)
+        assert ("content-encoding", "br") in [(name.lower(), value) for name, value in head.headers]
+        assert (head.body, rows.log) == (b"", ["closed"])
+
+    def test_headers_of_the_view_are_joined_or_left_out_when_compressed(self, new_rows):
+        headers = {"Vary": "Cookie", "Content-Length": "7"}
+        self.check_compressed_headers(
+            self.app(lambda: new_rows(10), compress=True, headers=headers)
+        )
+
+    def check_compressed_headers(self, app):
+        answer = get(app, headers=[(b"accept-encoding", b"gzip")])
+        told = {name.lower(): value for name, value in answer.headers}
+        assert told["vary"] == "Accept-Encoding, Cookie"
+        assert "content-length" not in told
+        assert zlib.decompress(answer.body, 31) == expected(10)

@@ -1,6 +1,10 @@
 """Small tools that many tests use."""
 
 import contextvars
+import zlib
+
+import brotli
+import zstandard
 
 from unspool.coalesce import Coalescer
 from unspool.formats import find
@@ -38,3 +42,12 @@ def encode(rows, format="csv", columns=None, batches_of=None):
     parts += [encoder.feed(rows[at : at + size]) for at in range(0, len(rows), size)]
     parts.append(encoder.end())
     return b"".join(parts)
+
+
+def reader(coding):
+    """A decoder of somebody else's: it is called with data, and gives what it can decode by now."""
+    if coding == "gzip":
+        return zlib.decompressobj(31).decompress
+    if coding == "br":
+        return brotli.Decompressor().process
+    return zstandard.ZstdDecompressor().decompressobj().decompress

@@ -3,16 +3,18 @@ import itertools
 import sqlite3
 import threading
 import time
+import zlib
 from collections import deque
 from contextlib import contextmanager
 
 import flask
 import pytest
+from helpers import reader
 
 import unspool.wsgi
 from unspool import BrokenApp, DeadlineExceeded, LengthMismatch, UsageError
 from unspool.asgi import from_wsgi
-from unspool.flask import stream, stream_with_context
+from unspool.flask import compressed, stream, stream_template_string, stream_with_context
 
 OK = "200 OK"
 NUMBERS = (
@@ -769,7 +771,8 @@ def test_sqlite_in_the_view_stays_on_its_thread_under_ten_streams(app, kind):
     async def main():
         bridged = from_wsgi(app, threads=2)
         clients = await asyncio.gather(*[Client(bridged).run() for _ in range(10)])
-        expected = b"".join(b"[%d]\n" % n for n in range(1, 3001))
+        row = b'{"i":%d}\n' if kind == "cursor" else b"[%d]\n"  # A cursor names its columns.
+        expected = b"".join(row % n for n in range(1, 3001))
         assert all(client.body == expected for client in clients)
 
     run(main())
@@ -947,3 +950,69 @@ def test_on_uvicorn(app, send):
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             ask("GET", "/fail")
     wait_for(lambda: len(app.log) == len(teardowns(app, 5)))
+
+
+# Compression
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+@pytest.mark.parametrize("kind", ["rows", "template"])
+def test_a_compressed_answer_is_taken_over_at_its_source(kind, coding):
+    app = flask.Flask("test")
+    threads = set()
+
+    def numbers():
+        for n in range(20_000):
+            threads.add(threading.current_thread().name)
+            yield n
+
+    @app.get("/")
+    def view():
+        if kind == "rows":
+            return stream(((n,) for n in numbers()), "ndjson", compress=True)
+        page = "{% for n in numbers %}[{{ n }}]\n{% endfor %}"
+        return compressed(stream_template_string(page, numbers=numbers()))
+
+    headers = [(b"accept-encoding", coding.encode())]
+    client = get(from_wsgi(app), headers=headers)
+    assert dict(client.headers)[b"content-encoding"] == coding.encode()
+    assert dict(client.headers)[b"vary"] == b"Accept-Encoding"
+    read = reader(coding)
+    parts = [read(message["body"]) for message in client.sent[1:] if message["body"]]
+    assert b"".join(parts) == b"".join(b"[%d]\n" % n for n in range(20_000))
+    assert len(parts) > 3
+    assert all(name.startswith("unspool-worker") for name in threads), threads
+
+
+@pytest.mark.parametrize("fail_at", [1, 5, 5000])
+def test_a_compressed_answer_that_fails_has_no_end(fail_at):
+    app = flask.Flask("test")
+
+    @app.get("/")
+    def view():
+        def rows():
+            for n in range(fail_at):
+                yield (n,)
+            raise LookupError("boom")
+
+        return stream(rows(), "ndjson", compress=True)
+
+    client, error = failing(from_wsgi(app), headers=[(b"accept-encoding", b"gzip")])
+    assert isinstance(error, LookupError)
+    assert not client.complete
+    decoder = zlib.decompressobj(31)
+    assert decoder.decompress(client.body) == b"".join(b"[%d]\n" % n for n in range(fail_at))
+    assert not decoder.eof
+
+
+@pytest.mark.parametrize("path", ["/", "/page"])
+def test_head_has_the_headers_of_the_compressed_answer(path):
+    app = flask.Flask("test")
+    app.add_url_rule("/", "rows", lambda: stream(iter([(1,)]), "ndjson", compress=True))
+    app.add_url_rule("/page", "page", lambda: compressed(stream_template_string("x")))
+    headers = [(b"accept-encoding", b"gzip")]
+    got = get(from_wsgi(app), path, headers=headers)
+    head = get(from_wsgi(app), path, headers=headers, method="HEAD")
+    assert head.headers == got.headers
+    assert (b"content-encoding", b"gzip") in head.headers
+    assert head.body == b""

@@ -1,6 +1,6 @@
 import pytest
 
-from unspool.coalesce import Coalescer
+from unspool.coalesce import CHUNK_BYTES, Coalescer
 
 
 def coalescer(chunk_bytes=10, flush_after_s=0.05):
@@ -82,3 +82,36 @@ def test_flush_gives_what_is_held_once():
     c.feed(b"a", 0, 0)
     assert c.flush() == b"a"
     assert c.flush() == b""
+
+
+@pytest.mark.parametrize(
+    ("sent_bytes", "target_kib"),
+    [
+        (0, 7.5),
+        (120 * 1024 - 1, 7.5),
+        (120 * 1024, 15),
+        (240 * 1024 - 1, 15),
+        (240 * 1024, 30),
+        (480 * 1024 - 1, 30),
+        (480 * 1024, 60),
+        (960 * 1024 - 1, 60),
+        (960 * 1024, 120),
+        (1920 * 1024, 120),
+        (1 << 50, 120),
+    ],
+)
+def test_chunks_double_with_what_was_sent_up_to_120_kib(sent_bytes, target_kib):
+    c = Coalescer(b"")
+    c._given = sent_bytes
+    assert c.target == target_kib * 1024
+
+
+def test_chunks_never_grow_beyond_chunk_bytes():
+    c = started(chunk_bytes=20_000)
+    for _ in range(200):
+        c.feed(b"x" * 20_000, 0, 0)
+    assert c.target == 20_000
+
+
+def test_a_chunk_and_its_framing_fit_in_two_packets_of_loopback_and_below_what_malloc_maps():
+    assert CHUNK_BYTES + CHUNK_BYTES // 32 + 1024 < min(2 * 65_483, 128 * 1024)

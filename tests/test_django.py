@@ -21,7 +21,7 @@ from django.test import AsyncClient, Client, override_settings
 from django.urls import clear_url_caches, path
 from django.utils import translation
 from django.views.decorators.gzip import gzip_page
-from helpers import encode
+from helpers import encode, reader
 
 from unspool import Csv, NotIterable
 from unspool.django import stream, stream_csv
@@ -417,7 +417,7 @@ def test_closing_a_response_that_was_never_sent_closes_the_rows(new_rows, render
     rows = new_rows()
 
     class Asked:
-        method, scope = "GET", {}
+        method, scope, META = "GET", {}, {}
 
     async def main():
         response = stream(Asked, rows, **rows.options())
@@ -485,3 +485,32 @@ def test_the_test_clients_of_django_get_the_whole_answer():
     route(aview)
     assert asyncio.run(main()) == b"1;a\r\n"
     assert b"".join(Client().get("/").streaming_content) == b"1;a\r\n"
+
+
+@pytest.mark.parametrize("accept", ["gzip", "gzip, br, zstd"])
+@pytest.mark.parametrize("handler", [WSGIHandler, ASGIHandler])
+def test_djangos_gzip_leaves_what_is_compressed_alone(accept, handler):
+    def view(request):
+        return stream(request, PlainRows(1000), "ndjson", compress=True)
+
+    app = new_app(gzip_page(view), [GZIP], handler)
+    coding = "zstd" if "zstd" in accept else "gzip"
+    if handler is WSGIHandler:
+        _, headers, iterable = call(app, HTTP_ACCEPT_ENCODING=accept)
+        body = b"".join(iterable)
+        iterable.close()
+    else:
+        answer = get(app, headers=[(b"accept-encoding", accept.encode())])
+        headers, body = answer.headers, answer.body
+    told = {name.lower(): value for name, value in headers}
+    assert (told["content-encoding"], told["vary"]) == (coding, "Accept-Encoding")
+    assert reader(coding)(body) == expected(1000)
+
+
+def test_djangos_gzip_compresses_what_we_do_not():
+    """So that the test above can fail."""
+    _, headers, iterable = call(
+        wsgi_app(PlainRows(1000), middleware=[GZIP]), HTTP_ACCEPT_ENCODING="gzip"
+    )
+    assert gzip.decompress(b"".join(iterable)) == expected(1000)
+    iterable.close()

@@ -1,7 +1,11 @@
+import random
+
 import pytest
-from helpers import new_pipeline
+from helpers import new_pipeline, new_source
 
 from unspool import RowError
+from unspool.coalesce import CHUNK_BYTES
+from unspool.drive import drive
 
 
 def test_the_machine_counts_rows_and_bytes():
@@ -41,6 +45,29 @@ def test_batches_stop_at_batch_rows():
     for _ in range(5):
         p.feed([(1,)] * p.want, 0, 0)
     assert p.want == 5
+
+
+@pytest.mark.parametrize(
+    ("batch_rows", "want"), [(102, 52), (103, 52), (104, 104), (105, 104), (106, 104)]
+)
+def test_rows_that_fill_a_chunk_are_asked_for_in_equal_batches(batch_rows, want):
+    p = new_pipeline("ndjson", chunk_bytes=400, batch_rows=batch_rows)
+    p.begin()
+    for _ in range(8):
+        p.feed([(1,)] * p.want, 0, 0)  # 4 bytes a row: 100, and 4 more to be sure
+    assert p.want == want
+
+
+def test_rows_of_uneven_length_make_chunks_of_even_length():
+    """A batch that falls short is joined with another one, to a chunk of twice the size."""
+    rng = random.Random(1)
+    rows = ["x" * rng.randrange(50, 300) for _ in range(40_000)]
+    pipeline = new_pipeline("text", chunk_bytes=CHUNK_BYTES, batch_rows=1024)
+    sizes = [len(chunk) for chunk in drive(pipeline, new_source(rows))]
+    steady = sizes[40:-1]
+    even = [size for size in steady if CHUNK_BYTES <= size < 128 * 1024]
+    assert len(steady) > 20
+    assert len(even) >= 0.8 * len(steady)
 
 
 def test_a_row_larger_than_a_chunk_makes_batches_of_one():

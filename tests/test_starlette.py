@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import socket
 
+import brotli
 import pytest
 from asgi_cases import AsgiCases, expected
 from asgi_client import PlainRows, ask, get
@@ -90,6 +91,11 @@ class TestPlainAsgi(AsgiCases):
         assert answer.status == 203
         assert answer.headers[-1] == ("x-more", "1")
 
+    def test_headers_of_the_view_are_joined_or_left_out_when_compressed(self, new_rows):
+        plan = Stream(new_rows(10), "ndjson", compress=True)
+        headers = [("Vary", "Cookie"), ("Content-Length", "7")]
+        self.check_compressed_headers(Answer(plan, headers=headers))
+
     def test_a_failure_before_the_first_row_is_a_real_status(self, new_rows):
         """The server gives it: nothing was sent."""
         rows = new_rows(fail_at=0)
@@ -147,6 +153,48 @@ def test_gzip_gets_all_chunks():
     app = new_app(endpoint, [Middleware(GZipMiddleware)])
     answer = get(app, headers=[(b"accept-encoding", b"gzip")])
     assert gzip.decompress(answer.body) == expected(1000)
+
+
+def test_gzip_leaves_what_is_compressed_alone():
+    async def endpoint(request):
+        return stream(PlainRows(1000), "ndjson", compress=True)
+
+    app = new_app(endpoint, [Middleware(GZipMiddleware)])
+    answer = get(app, headers=[(b"accept-encoding", b"gzip, br")])
+    assert brotli.decompress(answer.body) == expected(1000)
+    assert [value for name, value in answer.headers if name == "content-encoding"] == ["br"]
+    assert [value for name, value in answer.headers if name == "vary"] == ["Accept-Encoding"]
+
+
+def test_an_endpoint_may_add_to_vary_and_the_length_of_the_plain_answer_goes():
+    async def endpoint(request):
+        response = stream(PlainRows(1000), "ndjson", compress=True)
+        response.headers.add_vary_header("Origin")
+        response.headers["Content-Length"] = str(len(expected(1000)))
+        return response
+
+    app = new_app(endpoint)
+    answer = get(app, headers=[(b"accept-encoding", b"br")])
+    assert brotli.decompress(answer.body) == expected(1000)
+    assert ("vary", "Accept-Encoding, Origin") in answer.headers
+    assert "content-length" not in dict(answer.headers)
+    plain = get(app)
+    assert (plain.body, dict(plain.headers)["content-length"]) == (
+        expected(1000),
+        str(len(expected(1000))),
+    )
+
+
+def test_a_compressed_stream_that_is_replaced_is_closed():
+    rows = PlainRows()
+
+    async def endpoint(request):
+        stream(rows, "ndjson", compress=True, **rows.options())
+        return stream([(1,)], "ndjson")
+
+    assert get(new_app(endpoint)).body == b"[1]\n"
+    assert rows.log == ["closed"]
+    assert rows.hooks == ["on_disconnect", ("disconnect", 0, 0)]
 
 
 def test_a_thousand_streams_at_once_do_not_mix():

@@ -1,4 +1,5 @@
 import gc
+import gzip
 import itertools
 import json
 import socket
@@ -11,6 +12,7 @@ from wsgiref.validate import validator
 
 import flask
 import pytest
+from helpers import reader
 
 import unspool.flask
 from unspool import BrokenApp, Csv, DeadlineExceeded, LengthMismatch, UsageError, UsedTwice
@@ -126,6 +128,55 @@ def test_a_body_can_be_asked_on_while_it_is_not_over():
     answer.close()
 
 
+# Compression
+
+
+@pytest.mark.parametrize(
+    ("accept", "coding"), [("zstd, gzip", "zstd"), ("br", "br"), ("gzip", "gzip"), ("", None)]
+)
+def test_the_client_chooses_how_the_answer_is_compressed(accept, coding):
+    app = stream(iter(ROWS), columns=["id", "text"], compress=True)
+    answer = Answer(app, HTTP_ACCEPT_ENCODING=accept)
+    body = answer.read()
+    assert (reader(coding)(body) if coding else body) == BYTES
+    assert answer.headers[4:] == [
+        ("Vary", "Accept-Encoding"),
+        *([("Content-Encoding", coding)] if coding else []),
+    ]
+
+
+def test_head_has_the_headers_of_the_compressed_answer():
+    answers = [
+        Answer(
+            stream(iter(ROWS), columns=["id", "text"], compress=True),
+            REQUEST_METHOD=method,
+            HTTP_ACCEPT_ENCODING="gzip",
+        )
+        for method in ("GET", "HEAD")
+    ]
+    got, head = answers
+    assert head.headers == got.headers
+    assert ("Content-Encoding", "gzip") in head.headers
+    assert (head.read(), gzip.decompress(got.read())) == (b"", BYTES)
+
+
+def test_a_compressed_answer_that_fails_has_no_end():
+    def rows():
+        yield from ROWS
+        raise LookupError("boom")
+
+    app = stream(rows(), columns=["id", "text"], compress=True)
+    answer = Answer(app, HTTP_ACCEPT_ENCODING="gzip")
+    body = b""
+    with pytest.raises(LookupError):
+        for chunk in answer.iterable:
+            body += chunk
+    decoder = reader("gzip")
+    assert decoder(body) == BYTES
+    with pytest.raises(EOFError):
+        gzip.decompress(body)
+
+
 # Lengths
 
 
@@ -146,6 +197,30 @@ def test_a_list_of_rows_has_a_right_length_and_a_generator_none():
     answer = flask_answer(lambda: unspool.flask.stream(iter(ROWS), columns=["id", "text"]))
     assert lengths(answer) == []
     assert answer.read() == BYTES
+
+
+def test_the_length_of_a_compressed_list_is_that_of_what_is_sent():
+    def view():
+        return unspool.flask.stream(ROWS, columns=["id", "text"], compress=True)
+
+    answer = flask_answer(view, HTTP_ACCEPT_ENCODING="gzip")
+    told = lengths(answer)
+    body = answer.read()
+    assert told == [str(len(body))]
+    assert gzip.decompress(body) == BYTES
+
+
+def test_a_length_that_the_view_declares_is_that_of_the_plain_answer():
+    def view():
+        headers = {"Content-Length": str(len(BYTES))}
+        return unspool.flask.stream(
+            iter(ROWS), columns=["id", "text"], compress=True, headers=headers
+        )
+
+    answer = flask_answer(view)
+    assert (lengths(answer), answer.read()) == ([str(len(BYTES))], BYTES)
+    answer = flask_answer(view, HTTP_ACCEPT_ENCODING="gzip")
+    assert (lengths(answer), gzip.decompress(answer.read())) == ([], BYTES)
 
 
 def test_a_long_list_has_no_length():

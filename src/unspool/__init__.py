@@ -5,7 +5,9 @@ from unspool.errors import (
     DeadlineExceeded,
     EmptySource,
     LengthMismatch,
+    MemberError,
     MissingExtra,
+    NotAcceptable,
     NotIterable,
     OutsideContext,
     RowError,
@@ -18,24 +20,36 @@ from unspool.errors import (
     UsedTwice,
     WouldBuffer,
 )
+from unspool.formats.arrow import Arrow
 from unspool.formats.csv import Csv
 from unspool.formats.json import Json, Ndjson
+from unspool.formats.parquet import Parquet
+from unspool.formats.sse import Event, Sse
 from unspool.formats.text import Text
+from unspool.formats.zip import Member, Zip
 from unspool.stream import Stream
+from unspool.verdict import Verdict, verify
 
 __all__ = [
+    "Arrow",
     "BrokenApp",
     "Csv",
     "DeadlineExceeded",
     "EmptySource",
+    "Event",
     "Json",
     "LengthMismatch",
+    "Member",
+    "MemberError",
     "MissingExtra",
     "Ndjson",
+    "NotAcceptable",
     "NotIterable",
     "OutsideContext",
+    "Parquet",
     "RowError",
     "SourceError",
+    "Sse",
     "Stream",
     "StreamError",
     "Text",
@@ -44,5 +58,8 @@ __all__ = [
     "UnspoolError",
     "UsageError",
     "UsedTwice",
+    "Verdict",
     "WouldBuffer",
+    "Zip",
+    "verify",
 ]

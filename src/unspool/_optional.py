@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
 from unspool.errors import MissingExtra
 
-__all__ = ["require"]
+__all__ = ["found", "require"]
 
 
 def require(package: str, *, extra: str) -> ModuleType:
@@ -22,3 +23,12 @@ def require(package: str, *, extra: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != package.split(".", maxsplit=1)[0]:
             raise  # The package is there and lacks something of its own.
         raise MissingExtra(package, extra) from error
+
+
+@cache
+def found(package: str) -> ModuleType | None:
+    """The imported `package`; None if it cannot be had. Looks once."""
+    try:
+        return import_module(package)
+    except ImportError:
+        return None

@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync, async_to_sync, sync_to_async
 from django.db import connections  # type: ignore[import-untyped]
-from django.http import HttpRequest, StreamingHttpResponse  # type: ignore[import-untyped]
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse  # type: ignore[import-untyped]
 
 from unspool import asgi, wsgi
 from unspool.drive import AsyncChunks
+from unspool.errors import NotAcceptable
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
+from unspool.sources.members import rows_for
 from unspool.sources.workers import Lane
 from unspool.stream import Stream
 from unspool.types import Format
@@ -32,7 +35,7 @@ class StreamResponse(StreamingHttpResponse):  # type: ignore[misc]
     def __init__(
         self, content: Any, plan: Stream, status: int, headers: Mapping[str, str] | None
     ) -> None:
-        all_headers = {**dict(plan.headers()), **(headers or {})}
+        all_headers = dict(merged(plan.headers(), (headers or {}).items()))
         super().__init__(content, status=status, headers=all_headers)
 
 
@@ -47,25 +50,34 @@ class _AsyncStreamResponse(StreamResponse):
     template_name = None
 
     def __init__(
-        self, plan: Stream, request: HttpRequest, status: int, headers: Mapping[str, str] | None
+        self,
+        plan: Stream,
+        request: HttpRequest,
+        status: int,
+        headers: Mapping[str, str] | None,
+        refusal: HttpResponse | None = None,
     ) -> None:
         self._content = _Content(plan)
+        self._refusal = refusal
         super().__init__(self._content, plan, status, headers)
         self.context_data: dict[str, Any] = {}
         self._request = request
         self._after_render: list[Callable[[Any], Any]] = []
 
     async def render(self) -> Any:
-        """Makes the first chunk; gives the response, as the callbacks left it."""
+        """Makes the first chunk; gives the response, as the callbacks left it.
+
+        If there is a refusal, closes the rows and gives that.
+        """
         try:
-            if self._request.method == "HEAD":
+            if self._request.method == "HEAD" or self._refusal is not None:
                 await self._content.aclose()
             else:
                 await (await self._content.open()).prime()
         except BaseException:
             await asyncio.shield(self._content.aclose())
             raise
-        response: Any = self
+        response: Any = self if self._refusal is None else self._refusal
         for callback in self._after_render:
             response = callback(response) or response
         return response
@@ -98,6 +110,7 @@ class _Content:
 
     def __init__(self, plan: Stream) -> None:
         self._plan = plan
+        self._is_async = isinstance(rows_for(plan.format, plan.rows), AsyncIterable)
         self._thread = _RequestThread()
         self._context: Context | None = None
         self._chunks: AsyncChunks[bytes] | None = None
@@ -106,10 +119,11 @@ class _Content:
     async def open(self) -> AsyncChunks[bytes]:
         """The chunks."""
         if self._chunks is None:
-            is_async = isinstance(self._plan.rows, AsyncIterable)
             # Copied on the thread where the rows will run: what Django keeps for the request
             # (language, time zone) is only visible on the thread that it was moved to.
-            self._context = copy_context() if is_async else await sync_to_async(copy_context)()
+            self._context = (
+                copy_context() if self._is_async else await sync_to_async(copy_context)()
+            )
             self._chunks = asgi.open_chunks(self._plan, self._context, self._thread)
         return self._chunks
 
@@ -123,7 +137,7 @@ class _Content:
         The view may have been called by a sync middleware, which was in charge of that and is
         not any more.
         """
-        if self._context is not None and isinstance(self._plan.rows, AsyncIterable):
+        if self._context is not None and self._is_async:
             executors = AsyncToSync.executors
             now = getattr(executors, "current", None)
             self._context.run(setattr, executors, "current", now)
@@ -192,7 +206,7 @@ def stream(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     **options: Any,
-) -> StreamResponse:
+) -> StreamResponse | HttpResponse:
     """A response that sends `rows` in `format`, while they are made.
 
     The first row is made before anything is sent: what fails before it is answered by Django,
@@ -217,6 +231,8 @@ def stream(
         headers: more headers, or others in the place of ours.
         **options: the other arguments of `unspool.Stream`: columns, filename, limits, hooks.
 
+    With `formats`, a request that wants none of them gets an ordinary response, of status 406.
+
     Raises:
         NotIterable, UnknownFormat, UsageError: arguments that cannot work.
         RowError, EmptySource: under WSGI, the first row cannot be sent.
@@ -226,6 +242,14 @@ def stream(
     ...     return stream(request, rows, filename="squares.csv")
     """
     plan = Stream(rows, format, **options)
+    try:
+        plan = plan.asked(Asked.by_environ(request.META))
+    except NotAcceptable as error:
+        refusal = HttpResponse(str(error), status=error.status, headers=dict(error.headers()))
+        if hasattr(request, "scope"):
+            return _AsyncStreamResponse(plan, request, status, headers, refusal)
+        wsgi.open_chunks(plan, request.META).close()
+        return refusal
     if hasattr(request, "scope"):  # ASGIRequest, or what stands for it.
         return _AsyncStreamResponse(plan, request, status, headers)
     environ = request.META

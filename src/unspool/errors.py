@@ -8,6 +8,7 @@
     ├── SourceError (ValueError)            the data is wrong: mend the source
     │   ├── EmptySource                     no row came, so there is no header
     │   └── RowError                        one row cannot be written: names row and column
+    │       └── MemberError                 the same, in a member of a ZIP
     ├── StreamError (RuntimeError)          the answer is used in a way that would lose it
     │   ├── WouldBuffer                     something wants the whole answer in memory
     │   ├── TooLate                         something was changed after it was sent
@@ -15,6 +16,7 @@
     │   ├── LengthMismatch                  the answer is not as long as it said it was
     │   ├── DeadlineExceeded (TimeoutError) the stream took longer than it may
     │   └── BrokenApp                       an app does not keep to WSGI or ASGI
+    ├── NotAcceptable (ValueError)          the request wants a format that there is not: 406
     └── MissingExtra (ImportError)          an optional package is not installed
 
 An exception raised by your own source is passed on unchanged.
@@ -27,7 +29,9 @@ __all__ = [
     "DeadlineExceeded",
     "EmptySource",
     "LengthMismatch",
+    "MemberError",
     "MissingExtra",
+    "NotAcceptable",
     "NotIterable",
     "OutsideContext",
     "RowError",
@@ -98,11 +102,32 @@ class RowError(SourceError):
         self.value = value
         super().__init__(problem)
 
+    def place_after(self, rows: int) -> None:
+        """Makes `row`, which counted from the start of a batch, count these rows before it too."""
+        self.row += rows
+
     def __str__(self) -> str:
         place = f"row {self.row}"
         if self.column is not None:
             place += f", column {self.column!r}"
         return f"{place}: {self.problem}"
+
+
+class MemberError(RowError):
+    """One row of a member of a ZIP that its format cannot carry. `row` counts in the member."""
+
+    def __init__(self, member: str, rows_before: int, error: RowError) -> None:
+        index = error.row - 1
+        super().__init__(error.problem, index=index, column=error.column, value=error.value)
+        self.member = member
+        self._row_of_member = rows_before + error.row
+
+    def place_after(self, rows: int) -> None:
+        """Members count their own rows."""
+        self.row = self._row_of_member
+
+    def __str__(self) -> str:
+        return f"member {self.member!r}, {super().__str__()}"
 
 
 class StreamError(UnspoolError, RuntimeError):
@@ -142,6 +167,28 @@ class BrokenApp(StreamError):
     """An application broke the rules of its interface, so that nothing can be sent."""
 
 
+class NotAcceptable(UnspoolError, ValueError):
+    """The request asks for a format that this view does not give (RFC 9110 §15.5.7).
+
+    The adapters answer with `status` and the message, which lists the `formats` there are: name
+    and media type of each.
+    """
+
+    status = 406
+
+    def __init__(self, formats: list[tuple[str, str]]) -> None:
+        self.formats = formats
+        listed = "".join(f"\n  ?format={name}  ({media_type})" for name, media_type in formats)
+        super().__init__(
+            "This is not to be had in the format that was asked for. Ask for one of these, with "
+            f"?format= or with Accept:{listed}\n"
+        )
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers of an answer that has the message as its content."""
+        return [("Content-Type", "text/plain; charset=utf-8"), ("Vary", "Accept")]
+
+
 class MissingExtra(UnspoolError, ImportError):
     """An optional package is needed and is not installed."""
 
@@ -155,5 +202,8 @@ class MissingExtra(UnspoolError, ImportError):
 
 def shown(value: object) -> str:
     """A short form of `value` for an error message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # An int of too many digits, or somebody's broken __repr__.
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"

@@ -1,14 +1,36 @@
-"""Response headers of a stream, as plain lists of name and value."""
+"""Headers of an answer, as plain lists of name and value, and what its request asked for."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from unspool.errors import UsageError, shown
 
-__all__ = ["content_disposition", "stream_headers"]
+__all__ = [
+    "IDENTITY",
+    "Asked",
+    "chosen_coding",
+    "coding_headers",
+    "content_disposition",
+    "merged",
+    "stream_headers",
+]
+
+Header = tuple[str, str]
+
+IDENTITY = "identity"
+"""The content coding that changes nothing (RFC 9110 §8.4.1)."""
+
+# One member of Accept-Encoding (RFC 9110 §12.5.3 and §12.4.2); an empty one is allowed.
+_CODING = re.compile(
+    r"[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)"
+    r"(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*)?"
+)
 
 # attr-char of RFC 8187 §3.2.1, beside letters and digits.
 _ATTR_CHARS = "!#$&+-.^_`|~"
@@ -61,7 +83,7 @@ def _check_filename(filename: str) -> None:
         raise UsageError(f"filename {shown(filename)} {problem}.")
 
 
-def stream_headers(media_type: str, filename: str | None = None) -> list[tuple[str, str]]:
+def stream_headers(media_type: str, filename: str | None = None) -> list[Header]:
     """The headers that a streamed answer of `media_type` needs, in a fixed order.
 
     - `X-Accel-Buffering: no` tells nginx and its kin to pass bytes on as they come.
@@ -80,4 +102,116 @@ def stream_headers(media_type: str, filename: str | None = None) -> list[tuple[s
     ]
     if filename is not None:
         headers.append(("Content-Disposition", content_disposition(filename)))
+    return headers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request says about the answer that it wants.
+
+    Args:
+        accept_encoding: the value of Accept-Encoding, or None.
+        accept: the value of Accept, or None.
+        path: the path of its URL.
+        query: what stands after the "?" of its URL.
+    """
+
+    accept_encoding: str | None = None
+    accept: str | None = None
+    path: str = ""
+    query: str = ""
+
+    @classmethod
+    def by_environ(cls, environ: Mapping[str, Any]) -> Asked:
+        """What the request of a WSGI environment asks for."""
+        return cls(
+            environ.get("HTTP_ACCEPT_ENCODING"),
+            environ.get("HTTP_ACCEPT"),
+            environ.get("PATH_INFO", ""),
+            environ.get("QUERY_STRING", ""),
+        )
+
+    @classmethod
+    def by_scope(cls, scope: Mapping[str, Any]) -> Asked:
+        """What the request of an ASGI scope asks for."""
+        headers = scope.get("headers", ())
+        return cls(
+            _joined(headers, b"accept-encoding"),
+            _joined(headers, b"accept"),
+            scope.get("path", ""),
+            scope.get("query_string", b"").decode("latin-1"),
+        )
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """The values of all fields of this name (RFC 9110 §5.3)."""
+    values = [value.decode("latin-1") for key, value in headers if key.lower() == name]
+    return ", ".join(values) if values else None
+
+
+def chosen_coding(accept_encoding: str | None, offered: Sequence[str]) -> str:
+    """The content coding to answer with: one of `offered`, best first, or identity.
+
+    Follows RFC 9110 §12.5.3: the coding that the client values most; the first of `offered`
+    among equals, and any of them before identity. A client that names none that is offered,
+    sends no such header or a malformed one gets identity, also if it refuses that.
+
+    >>> chosen_coding("gzip, deflate, br, zstd", ["zstd", "br", "gzip"])
+    'zstd'
+    >>> chosen_coding("gzip, br;q=0.5", ["zstd", "br", "gzip"])
+    'gzip'
+    """
+    weights = _weights(accept_encoding or "")
+    rest = weights.get("*", 0.0)
+    best, most = IDENTITY, weights.get(IDENTITY, 0.0)
+    for coding in reversed(offered):
+        weight = weights.get(coding, rest)
+        if weight and weight >= most:
+            best, most = coding, weight
+    return best
+
+
+def _weights(accept_encoding: str) -> dict[str, float]:
+    """How much the client values each coding it names; nothing if the header is malformed."""
+    weights = {}
+    for member in accept_encoding.split(","):
+        match = _CODING.fullmatch(member)
+        if match is None:
+            return {}
+        if match[1]:
+            coding = match[1].lower()
+            weights["gzip" if coding == "x-gzip" else coding] = float(match[2] or 1)  # §8.4.1.3
+    return weights
+
+
+def coding_headers(coding: str) -> list[Header]:
+    """The headers of an answer that is compressed by `coding`, and could have been otherwise.
+
+    >>> coding_headers("gzip")
+    [('Vary', 'Accept-Encoding'), ('Content-Encoding', 'gzip')]
+    >>> coding_headers("identity")
+    [('Vary', 'Accept-Encoding')]
+    """
+    vary = [("Vary", "Accept-Encoding")]
+    return vary if coding == IDENTITY else [*vary, ("Content-Encoding", coding)]
+
+
+def merged(ours: Sequence[Header], theirs: Iterable[Header]) -> list[Header]:
+    """Our headers, and those of the view in their place.
+
+    Except that `Vary` gets both values (RFC 9110 §12.5.5), and that the Content-Length of an
+    answer that we compress is left out: it is that of the plain one.
+
+    >>> merged([("Vary", "Accept-Encoding"), ("X-A", "1")], [("vary", "Cookie"), ("x-a", "2")])
+    [('vary', 'Accept-Encoding, Cookie'), ('x-a', '2')]
+    """
+    given = list(theirs)
+    replaced = {name.lower() for name, _ in given}
+    default = {name.lower(): value for name, value in ours}
+    headers = [(name, value) for name, value in ours if name.lower() not in replaced]
+    for name, value in given:
+        if name.lower() == "vary" and "vary" in default:
+            headers.append((name, f"{default['vary']}, {value}"))
+        elif name.lower() != "content-length" or "content-encoding" not in default:
+            headers.append((name, value))
     return headers

@@ -1,4 +1,4 @@
-"""Rows in, chunks out: the encoder and the coalescer as one machine, with counters.
+"""Rows in, chunks out: encoder, coalescer and compressor as one machine, with counters.
 
 Sans I/O: it knows no socket, thread, loop, clock or framework. Times come in as arguments.
 """
@@ -9,27 +9,33 @@ from typing import AnyStr, Generic
 
 from unspool.coalesce import Coalescer
 from unspool.errors import DeadlineExceeded, RowError
-from unspool.types import Batch, Encoder
+from unspool.types import Batch, Encoder, Stage
 
 __all__ = ["BATCH_ROWS", "Pipeline"]
 
 # How much larger than the last a batch may be: the guess of what fills a chunk may be wrong.
 _GROWTH = 8
 
+# A batch that is meant to fill a chunk has this part more: rows are not all of one length, and
+# one that falls just short would make a chunk of twice the size, and a copy, with the next.
+_SLACK = 32
+
 # Above some hundred rows a batch gains nothing more. Narrow rows fill a chunk with this many.
 BATCH_ROWS = 1024
 
 
 class Pipeline(Generic[AnyStr]):
-    """One stream's encoder and coalescer. `rows` and `sent` count what went through.
+    """One stream's encoder and coalescer, and its compressor, if it has one.
 
-    Holds less than one chunk. Used by one thread at a time.
+    `rows` counts what went in, `sent` what came out. Holds less than one chunk and what the
+    compressor holds. Used by one thread at a time.
     """
 
     def __init__(
         self,
         encoder: Encoder[AnyStr],
         coalescer: Coalescer[AnyStr],
+        compressor: Stage[AnyStr] | None = None,
         *,
         batch_rows: int = BATCH_ROWS,
         deadline_s: float | None = None,
@@ -37,6 +43,7 @@ class Pipeline(Generic[AnyStr]):
     ) -> None:
         self._encoder: Encoder[AnyStr] = encoder
         self._coalescer: Coalescer[AnyStr] = coalescer
+        self._compressor: Stage[AnyStr] | None = compressor
         self._batch_rows = batch_rows
         self._deadline_s = deadline_s
         self._keep_alive: tuple[AnyStr, float] | None = keep_alive
@@ -54,6 +61,8 @@ class Pipeline(Generic[AnyStr]):
         if not self._begun:
             self._begun = True
             self._coalescer.hold(self._encoder.begin())
+            if self._compressor is not None:
+                self._compressor.begin()
 
     def feed(self, batch: Batch, made_at: float, now: float) -> AnyStr:
         """A chunk, if one is due; else nothing. An empty batch only lets time pass.
@@ -70,7 +79,7 @@ class Pipeline(Generic[AnyStr]):
             good = error.row - 1
             if good:
                 self._coalescer.hold(self._encoder.feed(_head(batch, good)))
-            error.row += self.rows
+            error.place_after(self.rows)
             self.rows += good
             raise
         if batch:
@@ -82,16 +91,21 @@ class Pipeline(Generic[AnyStr]):
         elif self._keep_alive and self.sent and now - self._sent_at >= self._keep_alive[1]:
             self._sent_at = now
             chunk = self._keep_alive[0]
-        return self._counted(chunk)
+        return self._out(chunk)
 
     def flush(self) -> AnyStr:
         """All that is held, now."""
-        return self._counted(self._coalescer.flush())
+        return self._out(self._coalescer.flush())
 
     def end(self) -> AnyStr:
         """What is held and what stands after the last row."""
         self._coalescer.hold(self._encoder.end())
-        return self.flush()
+        chunk = self.flush()
+        if self._compressor is not None:
+            last = self._compressor.end()
+            self.sent += len(last)
+            chunk += last
+        return chunk
 
     def due_in_s(self, now: float) -> float:
         """Seconds until something held must leave."""
@@ -109,9 +123,13 @@ class Pipeline(Generic[AnyStr]):
 
     def _next_want(self, rows: int, size: int) -> int:
         fill = self._coalescer.target * rows // size if size else self._batch_rows
-        return max(1, min(self.want * _GROWTH, self._batch_rows, fill + 1))
+        fill += fill // _SLACK + 1
+        batches = -(-fill // self._batch_rows)
+        return max(1, min(self.want * _GROWTH, -(-fill // batches)))
 
-    def _counted(self, chunk: AnyStr) -> AnyStr:
+    def _out(self, chunk: AnyStr) -> AnyStr:
+        if self._compressor is not None:
+            chunk = self._compressor.feed(chunk)
         self.sent += len(chunk)
         return chunk
 

@@ -13,10 +13,12 @@ from typing import Any, Self
 from quart import Quart, Response, current_app, request, request_finished
 from quart.globals import request_ctx
 from quart.wrappers.response import ResponseBody
+from werkzeug import exceptions
 
 from unspool import asgi
-from unspool.errors import StreamError
+from unspool.errors import NotAcceptable, StreamError
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
 from unspool.stream import Stream
 from unspool.types import Format
 
@@ -141,6 +143,7 @@ async def stream(
 
     Raises:
         NotIterable, UnknownFormat, UsageError: arguments that cannot work.
+        werkzeug.exceptions.NotAcceptable: the request wants none of the `formats`.
         RowError, EmptySource: the first row cannot be sent.
 
     >>> import quart
@@ -150,6 +153,12 @@ async def stream(
     ...     return await stream({"n": n, "square": n * n} for n in range(3))
     """
     plan = Stream(rows, format, **options)
+    try:
+        plan = plan.asked(Asked.by_scope(request.scope))
+    except NotAcceptable as error:
+        await _Body(plan).chunks.aclose()
+        answer = Response(str(error), error.status, dict(error.headers()))
+        raise exceptions.NotAcceptable(str(error), answer) from error
     body = _Body(plan)
     try:
         if request.method == "HEAD":
@@ -160,7 +169,7 @@ async def stream(
         await asyncio.shield(body.chunks.aclose())
         raise
     response: Response = current_app.response_class(body, status)
-    for name, value in {**dict(plan.headers()), **(headers or {})}.items():
+    for name, value in merged(plan.headers(), (headers or {}).items()):
         response.headers[name] = value
     response.timeout = None
     return response

@@ -6,10 +6,13 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any
 
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from unspool.asgi import Receive, Scope, Send, guard, open_chunks, respond
+from unspool.errors import NotAcceptable
 from unspool.formats.csv import Csv
+from unspool.headers import IDENTITY, Asked, merged
 from unspool.stream import Stream
 from unspool.types import Format
 
@@ -28,11 +31,24 @@ class StreamResponse(Response):
     ) -> None:
         super().__init__(status_code=status, background=background)
         del self.headers["content-length"]
-        self.headers.update({**dict(plan.headers()), **(headers or {})})
+        self.headers.update(dict(merged(plan.headers(), (headers or {}).items())))
         self.chunks = open_chunks(plan)
+        self._plan = plan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream, then runs the background task, unless the stream failed."""
+        try:
+            asked = self.chunks.ask(Asked.by_scope(scope))
+        except NotAcceptable as error:
+            await self.chunks.aclose()
+            vary = {"Vary": "Accept"}
+            raise HTTPException(error.status, str(error), headers=vary) from error
+        planned = dict(self._plan.headers())
+        for name, value in asked.headers():
+            if self.headers.get(name) == planned.get(name):  # Not changed by the endpoint.
+                self.headers[name] = value
+        if asked.coding != IDENTITY:
+            del self.headers["content-length"]  # It can only be that of the plain answer.
         await respond(self.chunks, self.status_code, self.headers.items(), scope, receive, send)
         if self.background is not None:
             await self.background()

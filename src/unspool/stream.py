@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S, Coalescer
+from unspool.compress import Compressor, offered
 from unspool.errors import UsageError
 from unspool.formats import find
-from unspool.headers import stream_headers
+from unspool.headers import (
+    IDENTITY,
+    Asked,
+    chosen_coding,
+    coding_headers,
+    merged,
+    stream_headers,
+)
+from unspool.negotiation import check_formats, chosen_format, named_file
 from unspool.observe import Hooks, Outcome
 from unspool.pipeline import BATCH_ROWS, Pipeline
 from unspool.types import Format
@@ -26,8 +35,10 @@ class Stream:
             `_asdict()`. It is iterated once, and closed if it has `close()`.
         format: a name ("csv", "json", "ndjson", "text") or a format object, such as
             `Csv(delimiter=";")`.
+        formats: the formats that a request may choose from, as names or objects, with
+            `?format=`, the suffix of the path, or Accept; the first by default. See `asked`.
         columns: the column names; taken from the first row if it has any.
-        filename: makes it a download of this name.
+        filename: makes it a download of this name; without a suffix it gets the format's.
         chunk_bytes: a chunk leaves when it is this long, or …
         flush_after_s: … when its oldest byte is this many seconds old.
         batch_rows: the most rows that are taken from the source at a time.
@@ -36,14 +47,18 @@ class Stream:
         deadline_s: a stream that takes longer than this many seconds fails.
         keep_alive_s: send a byte that means nothing when there was nothing to send for this
             many seconds; for formats that have such a byte (json).
+        compress: offer the client zstd, br and gzip; for the first two see the extra `compress`.
+            Its Accept-Encoding decides. A format that is compressed already stays as it is.
+        coding: the content coding of this very answer, which `asked` chooses.
         release: called as soon as the last row came, or the rows were closed: gives back
             what they need (a database connection) long before a slow client is done.
-        on_close: called with outcome ("complete", "error", "disconnect"), rows and bytes.
+        on_close: called with outcome ("complete", "error", "disconnect"), rows and bytes (those
+            that were sent, compressed or not).
         on_error: called with what the source raised.
         on_disconnect: called if the client left before the end.
 
     Holds one batch, one more in the making, and less than two chunks, however long the
-    answer is.
+    answer is; a compressed one up to 430 KiB more.
 
     Raises:
         UsageError: a value out of its range, a file name or columns that cannot be.
@@ -61,9 +76,12 @@ class Stream:
     chunk_bytes: int = CHUNK_BYTES
     flush_after_s: float = FLUSH_AFTER_S
     batch_rows: int = BATCH_ROWS
+    formats: Sequence[str | Format] | None = None
     same_thread: bool = False
     deadline_s: float | None = None
     keep_alive_s: float | None = None
+    compress: bool = False
+    coding: str = IDENTITY
     release: Callable[[], None] | None = None
     on_close: Callable[[Outcome, int, int], object] | None = None
     on_error: Callable[[BaseException], object] | None = None
@@ -83,18 +101,52 @@ class Stream:
             if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
                 whole = "a whole number" if kinds is int else "a number"
                 raise UsageError(f"{name} must be {whole} of at least {least}; got {value!r}.")
+        if not isinstance(self.compress, bool):
+            raise UsageError(f"compress must be True or False; got {self.compress!r}.")
+        if self.formats is not None:
+            check_formats(self.formats)
+            if self.format not in self.formats:
+                object.__setattr__(self, "format", self.formats[0])
+        if self.coding != IDENTITY and not self._compressible():
+            raise UsageError(
+                f"coding is {self.coding!r}, but this answer is not to be compressed. Leave it "
+                "out: compress=True lets the client choose."
+            )
         self.pipeline()
         self.headers()
 
+    def asked(self, asked: Asked) -> Stream:
+        """The plan of the answer to this request: with the format and coding it asked for.
+
+        Raises:
+            NotAcceptable: none of the `formats`.
+
+        >>> Stream([], compress=True).asked(Asked("gzip")).headers()[-1]
+        ('Content-Encoding', 'gzip')
+        """
+        plan = self
+        if self.formats is not None:
+            plan = replace(self, format=chosen_format(self.formats, asked))
+        if not plan._compressible():
+            return plan
+        return replace(plan, coding=chosen_coding(asked.accept_encoding, offered()))
+
     def headers(self) -> list[tuple[str, str]]:
         """The headers of the answer."""
-        return stream_headers(find(self.format).media_type, self.filename)
+        filename = self.filename
+        if filename is not None:
+            filename = named_file(filename, self.format, self.formats)
+        headers = stream_headers(self._format().media_type, filename)
+        if self.formats is not None:
+            headers = merged(headers, [("Vary", "Accept")])
+        return merged(headers, coding_headers(self.coding)) if self._compressible() else headers
 
     def pipeline(self) -> Pipeline[bytes]:
         """A new pipeline from rows to chunks."""
         return Pipeline(
-            find(self.format).encoder(self.columns),
+            self._format().encoder(self.columns),
             Coalescer(b"", self.chunk_bytes, self.flush_after_s),
+            None if self.coding == IDENTITY else Compressor(self.coding),
             batch_rows=self.batch_rows,
             deadline_s=self.deadline_s,
             keep_alive=self._keep_alive(),
@@ -103,6 +155,15 @@ class Stream:
     def hooks(self) -> Hooks:
         """Whom to tell about the end."""
         return Hooks(self.on_close, self.on_error, self.on_disconnect)
+
+    def _format(self) -> Format:
+        """The format; where the rows are bytes that are encoded already, the one of those."""
+        format = find(self.format)
+        encoded_as = getattr(self.rows, "encoded_as", None)
+        return format if encoded_as is None else cast(Format, encoded_as(format))
+
+    def _compressible(self) -> bool:
+        return self.compress and not getattr(find(self.format), "compressed", False)
 
     def _keep_alive(self) -> tuple[bytes, float] | None:
         if self.keep_alive_s is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, AnyStr, Protocol, TypeVar
 
 __all__ = [
     "AsyncBatchReader",
@@ -14,6 +14,7 @@ __all__ = [
     "Format",
     "Row",
     "Source",
+    "Stage",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
@@ -53,8 +54,27 @@ class Encoder(Protocol[Piece_co]):
         ...
 
 
+class Stage(Protocol[AnyStr]):
+    """Turns chunks into other chunks. Used for one stream, by one thread at a time."""
+
+    def begin(self) -> None:
+        """Gets ready."""
+        ...
+
+    def feed(self, chunk: AnyStr) -> AnyStr:
+        """The chunk, changed; nothing of it is kept back. Nothing for nothing."""
+        ...
+
+    def end(self) -> AnyStr:
+        """What stands after the last chunk."""
+        ...
+
+
 class Format(Protocol):
-    """The frozen description of a format; makes one encoder a stream."""
+    """The frozen description of a format; makes one encoder a stream.
+
+    One whose bytes are compressed already says so with `compressed = True`.
+    """
 
     @property
     def media_type(self) -> str:

@@ -11,8 +11,10 @@ from weakref import WeakSet
 
 from unspool.connection import Watch, break_off, ends_cleanly, socket_of, warn_of
 from unspool.drive import Chunks, drive
-from unspool.errors import BrokenApp, LengthMismatch, UsageError, UsedTwice
+from unspool.errors import BrokenApp, LengthMismatch, NotAcceptable, UsageError, UsedTwice
 from unspool.formats.csv import Csv
+from unspool.headers import Asked
+from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.types import Format
@@ -101,13 +103,19 @@ def stream(
     plan = Stream(rows, format, **options)
 
     def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        chunks = open_chunks(plan, environ)
+        try:
+            asked = plan.asked(Asked.by_environ(environ))
+        except NotAcceptable as error:
+            open_chunks(plan, environ).close()
+            start_response("406 Not Acceptable", error.headers())
+            return [str(error).encode()]
+        chunks = open_chunks(asked, environ)
         if environ["REQUEST_METHOD"] == "HEAD":
             chunks.close()
-            start_response(status, plan.headers())
+            start_response(status, asked.headers())
             return ()
         chunks.prime()
-        start_response(status, plan.headers())
+        start_response(status, asked.headers())
         return Body(chunks, environ, chunks.close)
 
     return app
@@ -126,7 +134,11 @@ def open_chunks(
     """The chunks of a plan, in a copy of the current context; for `beside` see `RowSource`."""
     context = copy_context()
     source: RowSource[Any] = RowSource(
-        plan.rows, context, same_thread=plan.same_thread, beside=beside, release=plan.release
+        rows_for(plan.format, plan.rows),
+        context,
+        same_thread=plan.same_thread,
+        beside=beside,
+        release=plan.release,
     )
     pipeline = plan.pipeline()
 

@@ -273,6 +273,6 @@ def test_a_database_of_the_request_is_used_and_closed_on_its_thread(app):
     response.close()
     assert closed == [None]
     closed.clear()
-    assert app.test_client().get("/cursor").data == expected
+    assert app.test_client().get("/cursor").data == b"i\r\n" + expected
     assert app.test_client().get("/generator").data == expected
     assert closed == [None, None]

@@ -12,7 +12,7 @@ from helpers import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unspool import Ndjson, RowError
+from unspool import Json, Ndjson, RowError
 
 Point = namedtuple("Point", "x y")
 
@@ -76,6 +76,14 @@ def test_an_end_mark_says_how_many_rows_there_were():
             == b'[1]\n[2]\n[3]\n{"unspool":{"rows":3}}\n'
         )
     assert encode([], Ndjson(end_mark=True)) == b'{"unspool":{"rows":0}}\n'
+
+
+def test_an_array_with_an_end_mark_stands_in_an_object():
+    for size in (1, 2, 3):
+        data = encode([(1,), {"a": "{}"}, (3,)], Json(end_mark=True), None, size)
+        assert data == b'{"rows":[\n[1],\n{"a":"{}"},\n[3]\n],"unspool":{"rows":3}}\n'
+    assert json.loads(data) == {"rows": [[1], {"a": "{}"}, [3]], "unspool": {"rows": 3}}
+    assert encode([], Json(end_mark=True)) == b'{"rows":[\n],"unspool":{"rows":0}}\n'
 
 
 BAD = [

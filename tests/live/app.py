@@ -5,7 +5,14 @@ import time
 
 import flask
 
-from unspool.flask import stream, stream_csv, stream_template_string, stream_with_context
+from unspool import Event, Sse
+from unspool.flask import (
+    compressed,
+    stream,
+    stream_csv,
+    stream_template_string,
+    stream_with_context,
+)
 
 app = flask.Flask(__name__)
 
@@ -14,7 +21,9 @@ app = flask.Flask(__name__)
 def rows_csv():
     count = flask.request.args.get("n", type=int)
     return stream_csv(
-        ((n, f"text {n}", n / 8, None) for n in range(count)), columns=["n", "text", "x", "none"]
+        ((n, f"text {n}", n / 8, None) for n in range(count)),
+        columns=["n", "text", "x", "none"],
+        compress=True,
     )
 
 
@@ -28,7 +37,7 @@ def fail():
                 raise LookupError("boom")
             yield {"n": n}
 
-    return stream(rows(), "ndjson")
+    return stream(rows(), "ndjson", compress=True)
 
 
 @app.get("/stuck")
@@ -39,7 +48,7 @@ def stuck():
                 time.sleep(1)
             yield {"n": n, "made": time.time()}
 
-    return stream(rows(), "ndjson")
+    return stream(rows(), "ndjson", compress=True)
 
 
 @app.get("/template")
@@ -48,6 +57,16 @@ def template():
     return stream_template_string(
         "<table>{% for r in rows %}<tr><td>{{ r[0] }}<td>{{ r[1] }}{% endfor %}</table>", rows=rows
     )
+
+
+@app.get("/compressed-template")
+def compressed_template():
+    return compressed(template())
+
+
+@app.get("/compressed-slow-table")
+def compressed_slow_table():
+    return compressed(slow_table())
 
 
 @app.get("/slow-table")
@@ -71,3 +90,24 @@ def context():
             yield flask.request.args["name"] + ";"
 
     return flask.Response(pieces())
+
+
+@app.get("/events")
+def events():
+    """Numbers from the one after Last-Event-ID; the first answer breaks after three."""
+    last = int(flask.request.headers.get("Last-Event-ID", 0))
+
+    def rows():
+        yield Event(f"first line\nsecond, after {last}", event="hello")
+        for n in range(last + 1, 7):
+            if last == 0 and n == 4:
+                time.sleep(0.5)  # What was sent is read before the connection is reset.
+                raise LookupError("boom")
+            yield {"n": n, "text": "é\n"}
+
+    return stream(rows(), Sse(id_column="n", retry_ms=50, end_mark=True), keep_alive_s=0.1)
+
+
+@app.get("/blank")
+def blank():
+    return "<!doctype html>"

@@ -121,7 +121,7 @@ def serve(name, app="app:app", folder=HERE):
             **os.environ,
             "FLIGHTS_DB": str(FLIGHTS),
             "CONTRACT_LOG": str(temp / "contract.log"),
-            "PYTHONPATH": os.pathsep.join([str(folder), str(HERE.parent)]),
+            "PYTHONPATH": os.pathsep.join(map(str, [folder, HERE.parent, ROOT / "src"])),
         }
         port = free_port()
         command = stack.command.format(port=port, app=app, here=HERE).split()

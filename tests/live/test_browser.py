@@ -2,6 +2,8 @@
 
 import csv
 
+import pytest
+
 
 def test_the_three_ways_stream_on_the_page_with_live_progress(example, page):
     page.goto(example.url + "/")
@@ -48,8 +50,11 @@ def test_the_browser_downloads_the_file_under_its_name(example, page, tmp_path):
         assert sum(1 for _ in csv.reader(file)) == 50_001
 
 
-def test_the_first_rows_of_a_table_show_while_its_source_is_stuck(gunicorn, page):
-    page.goto(gunicorn.url + "/slow-table", wait_until="commit")
+@pytest.mark.parametrize("path", ["/slow-table", "/compressed-slow-table"])
+def test_the_first_rows_of_a_table_show_while_its_source_is_stuck(gunicorn, page, path):
+    response = page.goto(gunicorn.url + path, wait_until="commit")
+    compressed = response.headers.get("content-encoding")
+    assert compressed == ("zstd" if path == "/compressed-slow-table" else None)
     page.get_by_text("row 2").wait_for()
     assert page.get_by_text("row 3").count() == 0
     page.get_by_text("row 5").wait_for()
@@ -60,3 +65,25 @@ def test_a_long_table_arrives_whole(example, page):
     page.goto(example.url + "/flights.html?rows=20000", wait_until="commit")
     page.get_by_text("That was all of it.").wait_for(timeout=60_000)
     assert page.locator("tbody tr").count() == 20_000
+
+
+def test_event_source_reads_events_back_and_comes_back_after_a_failure(gunicorn, page):
+    page.goto(gunicorn.url + "/blank")
+    log = page.evaluate(
+        """() => new Promise((done) => {
+            const log = [], source = new EventSource("/events")
+            source.onmessage = (e) => log.push([e.lastEventId, JSON.parse(e.data)])
+            source.onerror = () => log.push("error")
+            source.addEventListener("hello", (e) => log.push(e.data))
+            source.addEventListener("end", (e) => { source.close(); done([...log, JSON.parse(e.data)]) })
+        })"""
+    )
+    rows = [[str(n), {"n": n, "text": "é\n"}] for n in range(7)]
+    assert log == [
+        "first line\nsecond, after 0",
+        *rows[1:4],
+        "error",
+        "first line\nsecond, after 3",
+        *rows[4:],
+        {"rows": 4},
+    ]

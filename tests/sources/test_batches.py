@@ -77,7 +77,7 @@ def test_the_first_batch_has_one_row_and_the_next_ones_more():
     reader = Reader(5000)
     answer(reader)
     wants = [want for want in reader.log if isinstance(want, int)]
-    assert wants[:2] == [1, 8]
+    assert wants[0] == 1
     assert 500 < max(wants) <= 1024
 
 

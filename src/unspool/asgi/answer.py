@@ -6,15 +6,20 @@ import asyncio
 from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
 from contextvars import Context, copy_context
+from dataclasses import dataclass
 from typing import Any
 
 from unspool.asgi.guard import STATE
 from unspool.asgi.types import Headers, Message, Receive, Scope, Send
 from unspool.connection import break_off, socket_to
 from unspool.drive import AsyncChunks, adrive
+from unspool.errors import NotAcceptable
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
 from unspool.observe import Outcome
+from unspool.pipeline import Pipeline
 from unspool.sources.async_rows import AsyncRowSource
+from unspool.sources.members import rows_for
 from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, rows_of
 from unspool.sources.workers import Lane, Workers
@@ -29,7 +34,7 @@ _WORKERS = Workers(32)
 
 def open_chunks(
     plan: Stream, context: Context | None = None, lane: Lane | None = None
-) -> AsyncChunks[bytes]:
+) -> PlannedChunks:
     """The chunks of a plan, whose rows are made in `context` (a copy of the current one).
 
     Plain rows are made by threads (those of `lane`); asynchronous ones by a task. Close it.
@@ -38,24 +43,49 @@ def open_chunks(
         NotIterable: the rows are neither.
     """
     context = context or copy_context()
-    pipeline = plan.pipeline()
-
-    def on_closed(outcome: Outcome, error: BaseException | None) -> None:
-        context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
-
     source: AsyncRowSource[Any] | PooledSource[Any]
-    if isinstance(plan.rows, AsyncIterable):
-        source = AsyncRowSource(plan.rows, context, plan.release)
+    rows = rows_for(plan.format, plan.rows)
+    if isinstance(rows, AsyncIterable):
+        source = AsyncRowSource(rows, context, plan.release)
     else:
-        puller = Puller(rows_of(plan.rows), context, plan.release)
+        puller = Puller(rows_of(rows), context, plan.release)
         source = PooledSource(puller, lane or Lane(_WORKERS))
-    return _OwnChunks(adrive(pipeline, source), source, on_closed)
+    return PlannedChunks(source, _End(plan, plan.pipeline(), context))
 
 
-class _OwnChunks(AsyncChunks[bytes]):
-    """Closed by its loop, if nobody holds it any more: something replaced the answer."""
+@dataclass
+class _End:
+    """Tells the hooks of a plan how its stream ended."""
+
+    plan: Stream
+    pipeline: Pipeline[bytes]
+    context: Context
+
+    def __call__(self, outcome: Outcome, error: BaseException | None) -> None:
+        tell, pipeline = self.plan.hooks().tell, self.pipeline
+        self.context.run(tell, outcome, error, pipeline.rows, pipeline.sent)
+
+
+class PlannedChunks(AsyncChunks[bytes]):
+    """The chunks of a plan.
+
+    Closed by its loop, if nobody holds it any more: something replaced the answer.
+    """
 
     _loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self, source: AsyncRowSource[Any] | PooledSource[Any], end: _End) -> None:
+        super().__init__(adrive(end.pipeline, source), source, end)
+        self._rows = source
+        self._end = end
+
+    def ask(self, asked: Asked) -> Stream:
+        """The plan of the answer to this request, which it follows; before the first chunk."""
+        end = self._end
+        end.plan = end.plan.asked(asked)
+        end.pipeline = end.plan.pipeline()
+        self._steps = adrive(end.pipeline, self._rows)
+        return end.plan
 
     async def _step(self) -> bytes:
         self._loop = asyncio.get_running_loop()
@@ -183,13 +213,21 @@ class Answer:
     def __init__(self, plan: Stream, status: int = 200, headers: Headers = ()) -> None:
         self.plan = plan
         self.status = status
-        self.headers = [*plan.headers(), *headers]
+        self.headers = list(headers)
         self.context = copy_context()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer."""
-        chunks = open_chunks(self.plan, self.context)
-        await respond(chunks, self.status, self.headers, scope, receive, send)
+        try:
+            plan = self.plan.asked(Asked.by_scope(scope))
+        except NotAcceptable as error:
+            await open_chunks(self.plan, self.context).aclose()
+            await send(_start(error.status, error.headers()))
+            await send(_body(str(error).encode(), more=False))
+            return
+        chunks = open_chunks(plan, self.context)
+        headers = merged(plan.headers(), self.headers)
+        await respond(chunks, self.status, headers, scope, receive, send)
 
 
 def stream(

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any
 
-from flask import current_app, has_request_context, template_rendered
+from flask import current_app, has_request_context, request, template_rendered
 from flask.globals import app_ctx
 from flask.signals import before_render_template
 from jinja2 import Template
 
+from unspool.compress import offered
+from unspool.errors import OutsideContext
 from unspool.flask.context import ONE_CONTEXT, hold
+from unspool.flask.response import StreamResponse, response_class
+from unspool.headers import Asked, chosen_coding, coding_headers
 from unspool.templates import TemplateStream
 
-__all__ = ["stream_template", "stream_template_string"]
+__all__ = ["compressed", "stream_template", "stream_template_string"]
 
 
 def stream_template(
@@ -48,6 +52,37 @@ def stream_template_string(source: str, **context: Any) -> TemplateStream:
     """
     app = _current(current_app)
     return _stream(app, app.jinja_env.from_string(source), context)
+
+
+def compressed(template: TemplateStream) -> StreamResponse:
+    """A response that sends `template` as HTML, compressed as its client likes it.
+
+    `template` is what `stream_template` gave. Its Content-Encoding is zstd, br, gzip or none,
+    see `unspool.Stream`; each chunk can be decoded as it arrives. Changed by nobody else:
+    compressing middlewares leave it alone.
+
+    Raises:
+        OutsideContext: not in a view.
+        UsedTwice: the template's chunks were asked for before.
+
+    >>> import flask
+    >>> app = flask.Flask("example")
+    >>> @app.get("/")
+    ... def page():
+    ...     return compressed(stream_template_string("{{ n }} rows", n=3))
+    >>> response = app.test_client().get("/", headers={"Accept-Encoding": "gzip"})
+    >>> response.content_encoding
+    'gzip'
+    """
+    if not has_request_context():
+        raise OutsideContext("compressed() was called outside of a view: there is no request.")
+    asked = Asked.by_environ(request.environ)
+    coding = chosen_coding(asked.accept_encoding, offered())
+    chunks = template.encoded(coding)
+    if request.method != "HEAD":
+        chunks.prime()
+    kind = response_class(current_app.response_class)  # type: ignore[arg-type]
+    return kind(chunks, headers=coding_headers(coding))
 
 
 def _stream(app: Any, template: Template, context: dict[str, Any]) -> TemplateStream:

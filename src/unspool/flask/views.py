@@ -6,17 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from flask import current_app
+from flask import Response, current_app
+from werkzeug import exceptions
 
 from unspool.connection import Watch
 from unspool.drive import Chunks, drive
+from unspool.errors import NotAcceptable
 from unspool.flask.context import hold
 from unspool.flask.response import StreamResponse, response_class
 from unspool.formats.csv import Csv
+from unspool.headers import Asked, merged
 from unspool.observe import Outcome
+from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.types import Format
+from unspool.wsgi import Environ, open_chunks
 
 __all__ = ["stream", "stream_csv"]
 
@@ -56,6 +61,7 @@ def stream(
         OutsideContext: not in a view.
         NotIterable, UnknownFormat, UsageError: arguments that cannot work.
         RowError, EmptySource: the first row cannot be sent.
+        werkzeug.exceptions.NotAcceptable: the request wants none of the `formats`.
 
     >>> import flask
     >>> app = flask.Flask("example")
@@ -67,6 +73,18 @@ def stream(
     """
     plan = Stream(rows, format, columns, filename, **options)
     held = hold()
+    try:
+        plan = _asked(plan, held.environ)
+        source: RowSource[Any] = RowSource(
+            rows_for(plan.format, rows),
+            held.context,
+            same_thread=plan.same_thread,
+            beside=lambda: held.g_values,
+            release=plan.release,
+        )
+    except BaseException:
+        held.release()
+        raise
     pipeline = plan.pipeline()
     watch = Watch(held.environ)
 
@@ -76,21 +94,9 @@ def stream(
             last_first.callback(watch.close)
             held.context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
 
-    try:
-        source: RowSource[Any] = RowSource(
-            rows,
-            held.context,
-            same_thread=plan.same_thread,
-            beside=lambda: held.g_values,
-            release=plan.release,
-        )
-    except BaseException:
-        held.release()
-        raise
     chunks = Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
     kind = response_class(current_app.response_class)  # type: ignore[arg-type]
-    response = kind(chunks, status, plan.headers())
-    response.headers.update(headers or {})
+    response = kind(chunks, status, merged(plan.headers(), (headers or {}).items()))
     if held.environ["REQUEST_METHOD"] != "HEAD":
         # A list has all its rows now: if it ends within three chunks (the first is one row),
         # the length of the answer is known.
@@ -98,6 +104,16 @@ def stream(
         if length is not None and response.content_length is None:
             response.content_length = length
     return response
+
+
+def _asked(plan: Stream, environ: Environ) -> Stream:
+    """The plan of the answer to this request; if there is none, closes the rows."""
+    try:
+        return plan.asked(Asked.by_environ(environ))
+    except NotAcceptable as error:
+        open_chunks(plan, environ).close()
+        answer = Response(str(error), error.status, error.headers())
+        raise exceptions.NotAcceptable(str(error), answer) from error
 
 
 def stream_csv(rows: Iterable[Any], dialect: Csv | None = None, **options: Any) -> StreamResponse:

@@ -16,13 +16,14 @@ import datetime
 import decimal
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
+from unspool import kernel
 from unspool.errors import RowError, shown
-from unspool.formats.rows import Cells, names_of
+from unspool.formats.rows import Cells, Shape, check_columns, names_of
 from unspool.types import Batch
 
 __all__ = ["Json", "JsonEncoder", "Ndjson"]
@@ -62,10 +63,16 @@ class Ndjson:
 class Json:
     """One JSON array, a row a line.
 
+    Args:
+        end_mark: an object around the array, `{"rows":[...],"unspool":{"rows":3}}`, by which a
+            reader knows that it has all rows. (Without it the `]` says so.)
+
     >>> rows = Json().encoder(None)
     >>> rows.begin() + rows.feed([(1, 2), (3, 4)]) + rows.end()
     b'[\\n[1,2],\\n[3,4]\\n]\\n'
     """
+
+    end_mark: bool = False
 
     @property
     def media_type(self) -> str:
@@ -84,11 +91,14 @@ class Json:
 
     def encoder(self, columns: Sequence[str] | None) -> JsonEncoder:
         """A new encoder for one stream."""
-        return JsonEncoder(columns, begin="[", before="\n", between=",\n", after="", end="\n]\n")
+        begin, end = "[", "\n]\n"
+        if self.end_mark:
+            begin, end = '{"rows":[', '\n],"unspool":{{"rows":{rows}}}}}\n'
+        return JsonEncoder(columns, begin=begin, before="\n", between=",\n", after="", end=end)
 
 
 class JsonEncoder:
-    """Writes rows with json.JSONEncoder. Holds nothing of them."""
+    """Writes rows as the json module does, in the kernel or with it. Holds nothing of them."""
 
     def __init__(
         self,
@@ -100,12 +110,13 @@ class JsonEncoder:
         after: str,
         end: str,
     ) -> None:
-        self._begin, self._between, self._after, self._end = begin, between, after, end
-        self._before = before
+        self._begin, self._end = begin, end
+        self._before, self._between, self._after = before, between, after
         self._rows = 0
-        self._named = columns is not None
         self._cells = Cells(columns)
-        self._encode = json.JSONEncoder(
+        # How to make a value of each type of row without column names; None: it is one.
+        self._as_values: dict[type, Callable[[Any], Any] | None] = {}
+        self._dumps = json.JSONEncoder(
             ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default
         ).encode
 
@@ -117,12 +128,17 @@ class JsonEncoder:
         """These rows, each as one JSON value."""
         if not batch:
             return b""
-        values = self._values(batch)
-        try:
-            text = (self._after + self._between).join(map(self._encode, values))
-            data = (self._before + text + self._after).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise self._row_error(values, error) from error
+        data = kernel.json_rows(
+            batch,
+            self._shape(batch),
+            self._as_values,
+            _default,
+            self._before.encode(),
+            (self._after + self._between).encode(),
+            self._after.encode(),
+        )
+        if data is None:
+            data = self._in_python(self._values(batch))
         self._before = self._between
         self._rows += len(batch)
         return data
@@ -131,16 +147,44 @@ class JsonEncoder:
         """The closing bracket of an array, or the end mark."""
         return self._end.format(rows=self._rows).encode()
 
-    def _values(self, batch: Batch) -> Sequence[Any]:
-        if self._named or hasattr(batch, "columns"):
+    def _shape(self, batch: Batch) -> Shape | None:
+        """What is known of the columns; None if rows have no names, or bring their own."""
+        if not self._cells.width:
+            columns = getattr(batch, "columns", None)
+            if columns is None:
+                return None
+            check_columns(columns)
             self._cells.start(batch)
-            columns = self._cells.columns or ()
+        return self._cells.shape
+
+    def _values(self, batch: Batch) -> Sequence[Any]:
+        columns = self._cells.columns
+        if columns:
             return [dict(zip(columns, row, strict=True)) for row in self._cells.take(batch)]
-        return [_as_json(row, index) for index, row in enumerate(batch)]
+        return [self._value(row, index) for index, row in enumerate(batch)]
+
+    def _value(self, row: Any, index: int) -> Any:
+        kind = type(row)
+        if kind not in self._as_values:
+            is_value = isinstance(row, (dict, list)) or kind is tuple
+            self._as_values[kind] = None if is_value else _as_value
+        as_value = self._as_values[kind]
+        try:
+            return row if as_value is None else as_value(row)
+        except RowError as error:
+            raise RowError(error.problem, index=index, column=error.column, value=row) from error
+
+    def _in_python(self, values: Sequence[Any]) -> bytes:
+        try:
+            text = (self._after + self._between).join(map(self._dumps, values))
+            return (self._before + text + self._after).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._row_error(values, error) from error
 
     def _row_error(self, values: Sequence[Any], error: Exception) -> RowError:
-        index, value = next((i, v) for i, v in enumerate(values) if self._fails(v))
-        cells = value.items() if isinstance(value, dict) else enumerate(value, 1)
+        found = ((index, value) for index, value in enumerate(values) if self._fails(value))
+        index, value = next(found, (0, None))
+        cells = value.items() if isinstance(value, dict) else enumerate(value or (), 1)
         column, cell = next(
             ((name, cell) for name, cell in cells if self._fails(cell)), (None, value)
         )
@@ -154,25 +198,20 @@ class JsonEncoder:
 
     def _fails(self, value: Any) -> bool:
         try:
-            self._encode(value).encode()
+            self._dumps(value).encode()
         except (TypeError, ValueError, RecursionError):
             return True
         return False
 
 
-def _as_json(row: Any, index: int) -> Any:
+def _as_value(row: Any) -> Any:
     """A row with names as a dict, one without as a list."""
-    if isinstance(row, (dict, list)) or type(row) is tuple:
-        return row
     if isinstance(row, Mapping):
         return dict(row)
     cells = Cells(None)
-    try:
-        names = names_of(row)
-        cells.start([row])
-        values = cells.take([row])[0]
-    except RowError as error:
-        raise RowError(error.problem, index=index, column=error.column, value=row) from error
+    names = names_of(row)
+    cells.start([row])
+    values = cells.take([row])[0]
     return list(values) if names is None else dict(zip(names, values, strict=True))
 
 

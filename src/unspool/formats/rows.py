@@ -10,11 +10,12 @@ from typing import Any
 from unspool.errors import RowError, UsageError, shown
 from unspool.types import Batch, Row
 
-__all__ = ["Cells", "check_columns", "columns_of", "names_of"]
+__all__ = ["Cells", "Shape", "check_columns", "columns_of", "names_of"]
 
 _NOT_ROWS = (str, bytes, bytearray, memoryview)
 
 Cut = Callable[[Row], Sequence[Any]]
+Shape = tuple[tuple[str, ...] | None, bool, int, dict[type, Cut | None]]
 
 
 def check_columns(columns: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -80,9 +81,18 @@ class Cells:
     def start(self, batch: Batch) -> None:
         """Learns names and width from the first batch: from its `columns` or its first row."""
         if self.columns is None:
-            self.columns = columns_of(batch)
+            columns = columns_of(batch)
+            self.columns = None if columns is None else tuple(columns)
         if self.columns or batch:
             self.width = len(self.columns) if self.columns else len(self._cut(batch[0], 0))
+
+    @property
+    def shape(self) -> Shape:
+        """Names, whether rows may have more names than these, width, and functions learned.
+
+        It is what the kernel must know to cut rows itself.
+        """
+        return (self.columns or None, self._chosen, self.width, self._cuts)
 
     def take(self, batch: Batch) -> Sequence[Sequence[Any]]:
         """The cells of each row of `batch`, in order.

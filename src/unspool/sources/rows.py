@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from unspool.errors import NotIterable, shown
 from unspool.sources.affinity import is_thread_bound
 from unspool.sources.batches import BatchRows, unpacked
+from unspool.sources.known import recognised
 
 __all__ = ["END", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
 
@@ -43,7 +44,7 @@ stay_here: ContextVar[bool] = ContextVar("stay_here", default=False)
 
 
 def rows_of(source: object) -> Iterator[Any]:
-    """The iterator of `source`; of its batches, if it is a `BatchReader`.
+    """The iterator of `source`; of its batches, if it is a `BatchReader` or becomes one.
 
     Raises:
         NotIterable: it is none, or one that is certainly not meant (text, a function).
@@ -53,6 +54,7 @@ def rows_of(source: object) -> Iterator[Any]:
             f"the source is one {type(source).__name__}, {shown(source)}, which would be sent "
             "character by character. Put it in a list: [text]."
         )
+    source = recognised(source)
     if callable(getattr(source, "read_batch", None)):
         return BatchRows(source)  # type: ignore[arg-type]
     if isinstance(source, AsyncIterable):

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import IO
 
 from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S, Coalescer
+from unspool.compress import Compressor
 from unspool.drive import Chunks, drive
-from unspool.errors import UsageError
+from unspool.errors import UsageError, UsedTwice
+from unspool.formats.text import TextEncoder
+from unspool.headers import IDENTITY
 from unspool.pipeline import Pipeline
 from unspool.sources.rows import RowSource
 from unspool.types import Batch
@@ -98,6 +101,24 @@ class TemplateStream:
             return
         for chunk in self:
             fp.write(chunk if encoding is None else chunk.encode(encoding, errors or "strict"))  # type: ignore[arg-type]
+
+    def encoded(self, coding: str) -> Chunks[bytes]:
+        """The same as chunks of UTF-8, compressed by `coding`. This stream is over then.
+
+        Raises:
+            UsedTwice: its chunks were asked for before, or it is over.
+        """
+        begun = self.buffered or self._pipeline.rows
+        detached = None if begun else self._chunks.detach()
+        if detached is None:
+            raise UsedTwice("the template's stream was begun before it was to be encoded.")
+        pipeline = Pipeline(
+            TextEncoder(),
+            Coalescer(b"", self._chunk_chars, self._flush_after_s),
+            None if coding == IDENTITY else Compressor(coding),
+            batch_rows=_BATCH_PIECES,
+        )
+        return Chunks(drive(pipeline, self._source), self._source, detached[1], pipeline)
 
     def close(self) -> None:
         """Stops the template; its generator, with all it holds, is closed."""

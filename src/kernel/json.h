@@ -1,0 +1,15 @@
+/* JSON values in the bytes of Python's json module, and a batch of rows as such values. */
+#ifndef UNSPOOL_JSON_H
+#define UNSPOOL_JSON_H
+
+#include "text.h"
+#include "values.h"
+
+/* What JSON escapes; once for each interpreter. NULL with MemoryError. */
+Escapes *json_escapes(void);
+
+/* Text in quotes: of Python, or as UTF-8. 0, or -1, without an exception for a lone surrogate. */
+int json_write_text(Buffer *out, const Escapes *escapes, PyObject *text);
+int json_write_utf8(Buffer *out, const Escapes *escapes, const char *text, Py_ssize_t size);
+
+#endif
