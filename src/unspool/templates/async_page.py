@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 from jinja2.async_utils import auto_aiter
 from jinja2.utils import concat
 
-from unspool.templates.board import Hole, Mode
+from unspool.templates.board import Hole
+from unspool.templates.deferred import Deferred
+from unspool.templates.mode import Mode
 from unspool.templates.page import (
     FAILED,
     ITEMS_AHEAD,
-    Deferred,
     Holes,
     Job,
     current_hole,
@@ -35,9 +36,8 @@ class AsyncPage(Holes):
     ) -> None:
         super().__init__(mode, on_error, again)
         self._done: asyncio.Queue[tuple[Hole, str | None]] = asyncio.Queue()
-        self._room = asyncio.Semaphore(ITEMS_AHEAD)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._late: dict[int, asyncio.Future[Any]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._late: list[Deferred[Any]] = []
 
     def defer(
         self, job: Job, name: str, timeout_s: float | None = None, after: str | None = None
@@ -50,53 +50,48 @@ class AsyncPage(Holes):
     def live(self, job: Job, name: str, target: str, items: Any) -> Hole:
         """Starts a block that is run for each of `items`; gives its hole."""
         hole = self.new_hole(job, name, None, None, live=True)
-        self._start(hole, self._feed(hole, job, target, items))
+        room = asyncio.Semaphore(ITEMS_AHEAD)
+        hole.taken = room.release
+        self._start(hole, self._feed(hole, job, target, items, room))
         return hole
 
-    def _start(self, hole: Hole, run: Any) -> None:
+    def _start(self, hole: Hole, run: Coroutine[Any, Any, None]) -> None:
         outer = current_hole.set(hole)
         try:
             task = asyncio.get_running_loop().create_task(run)
         finally:
             current_hole.reset(outer)
-        self._tasks.add(task)
+        self._tasks.append(task)
 
     async def _fill(self, hole: Hole, job: Job) -> None:
         try:
             html = await self._text(job.pieces(await self._values(job)))
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if self.closed or hole.ended:
+                raise
             html = await self._error_text(hole, error)
-        await self._done.put((hole, html))
+        self._done.put_nowait((hole, html))
 
-    async def _feed(self, hole: Hole, job: Job, target: str, items: Any) -> None:
+    async def _feed(
+        self, hole: Hole, job: Job, target: str, items: Any, room: asyncio.Semaphore
+    ) -> None:
         try:
             async for item in auto_aiter(items):
                 html = await self._text(job.pieces({target: item}))
-                await self._room.acquire()
-                await self._done.put((hole, html))
-        except Exception as error:
-            await self._room.acquire()
-            await self._done.put((hole, await self._error_text(hole, error)))
+                await room.acquire()
+                self._done.put_nowait((hole, html))
+        except (Exception, asyncio.CancelledError) as error:
+            if self.closed:
+                raise
+            self._done.put_nowait((hole, await self._error_text(hole, error)))
         finally:
-            close = getattr(items, "aclose", None)
-            if close is not None:
-                await close()
-            await self._done.put((hole, None))
+            await _close(items)
+            self._done.put_nowait((hole, None))
 
     async def _values(self, job: Job) -> dict[str, Any]:
-        return {name: await self._value(late) for name, late in job.late().items()}
-
-    async def _value(self, late: Any) -> Any:
-        """The value of what is awaited, maybe by several blocks."""
-        if isinstance(late, Deferred):
-            future: Any = late.future
-        else:
-            future = late
-        if id(late) not in self._late:
-            if not isinstance(future, asyncio.Future) and isinstance(late, Deferred):
-                future = asyncio.wrap_future(future)
-            self._late[id(late)] = asyncio.ensure_future(future)
-        return await asyncio.shield(self._late[id(late)])
+        late = job.late()
+        self._late += late.values()
+        return {name: await value for name, value in late.items()}
 
     async def _text(self, pieces: Any) -> str:
         return concat([piece async for piece in pieces])
@@ -110,42 +105,57 @@ class AsyncPage(Holes):
             self.failed(hole, another)
             return FAILED
 
-    async def pieces(self, shell: Any) -> AsyncIterator[str]:
-        """The text of the page, as it comes. Closes `shell`, and stops the blocks, at its end."""
+    async def pieces(self, shell: Any, values: Iterable[object] = ()) -> AsyncIterator[str]:
+        """The text of the page, as it comes.
+
+        At its end, however it comes, it closes `shell`, an async generator, and stops the
+        blocks and those of `values` that are deferred; it waits for the blocks to end.
+        """
+        self._late += [value for value in values if isinstance(value, Deferred)]
         current_page.set(self)
         try:
             if self.board.mode == "auto":
-                async for piece in shell:
+                async for piece in self._held(shell):
                     yield piece
                 yield self.tail()
                 while self.board.open:
-                    for patch in self.patches(*await self._next()):
-                        yield patch
+                    yield concat(self.board.patches(*await self._next()))
+                yield self.shell.end
             elif self.board.mode == "inorder":
-                async for piece in self._in_order(shell):
+                async for piece in self._in_order(self._held(shell)):
                     yield piece
             else:
                 yield concat([piece async for piece in self._in_order(shell)])
         finally:
+            current_page.set(None)
             await asyncio.shield(self._aclose(shell))
+
+    async def _held(self, shell: AsyncIterator[str]) -> AsyncIterator[str]:
+        """The shell, its beginning as one piece."""
+        holding = True
+        async for piece in shell:
+            if not holding:
+                yield piece
+            elif held := self.shell.hold(piece):
+                holding = False
+                yield held
+        if holding:
+            yield self.shell.whole() if self.board.mode == "auto" else self.shell.rest()
 
     async def _next(self) -> tuple[Hole, str | None]:
         """The next content of a hole, or what stands for it when its time is up."""
         while True:
-            for hole in self.overdue():
-                return hole, await self._error_text(hole, timed_out(hole))
+            if (late := self.overdue()) is not None:
+                return late, await self._error_text(late, timed_out(late))
             try:
                 async with asyncio.timeout(self.wait_s()):
                     hole, html = await self._done.get()
             except TimeoutError:
                 continue
-            if hole.live:
-                self._room.release()
-            if not hole.timed_out:
-                self.deadlines.pop(hole, None)
+            if not hole.ended:
                 return hole, html
 
-    async def _in_order(self, shell: Any) -> AsyncIterator[str]:
+    async def _in_order(self, shell: AsyncIterator[str]) -> AsyncIterator[str]:
         """The shell with the holes filled in their places."""
         rest: list[str] = []
         async for piece in shell:
@@ -163,32 +173,39 @@ class AsyncPage(Holes):
                 yield before
             if text:
                 id, _, text = text.partition("-->")
-                async for piece in self._content(self.board.by_id[id]):
+                async for piece in self._content(self.board.holes[id]):
                     yield piece
 
     async def _content(self, hole: Hole) -> AsyncIterator[str]:
         while True:
             while not hole.made:
-                found, html = await self._next()
-                found.made.append(html)
+                self.board.made(*await self._next())
             html = hole.made.pop(0)
             if html is None:
                 return
+            hole.taken()
             async for piece in self._filled_in(html):
                 yield piece
             if not hole.live:
                 return
 
     async def _aclose(self, shell: Any) -> None:
-        """Stops what still runs, and waits for it."""
         self.closed = True
-        running = [*self._tasks, *self._late.values()]
-        for each in running:
-            each.cancel()
-        if running:
-            await asyncio.wait(running)
+        for late in self._late:
+            late.cancel()
         for task in self._tasks:
-            task.cancelled() or task.exception()
-        close = getattr(shell, "aclose", None)
-        if close is not None:
-            await close()
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            if not task.cancelled():
+                task.exception()  # It is told already; nobody else will ask.
+        await shell.aclose()
+
+
+async def _close(items: Any) -> None:
+    """Closes a generator of either kind."""
+    if hasattr(items, "aclose"):
+        await items.aclose()
+    elif hasattr(items, "close"):
+        items.close()

@@ -11,15 +11,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import count
 
 from markupsafe import Markup
 
-__all__ = ["SCRIPT", "SCRIPT_HASH", "Board", "Hole", "Mode"]
+from unspool.templates.mode import Mode
 
-Mode = Literal["auto", "inorder", "whole"]
-"""How a page with holes is sent: filled in any order; in the order of the page; or whole."""
+__all__ = ["SCRIPT", "SCRIPT_HASH", "Board", "Hole"]
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NAMES = len(_DIGITS) ** 4
@@ -67,35 +67,46 @@ class Hole:
     waits: bool
     parent: Hole | None
     after: str | None = None
-    sent: bool = False
-    timed_out: bool = False
     made: list[str | None] = field(default_factory=list)
+    lost: list[Hole] = field(default_factory=list)
+    """Holes in a content that failed, and will not be in the page."""
+    taken: Callable[[], None] = lambda: None
+    """Called for each content that is put in its place."""
+    ended: bool = False
+    """All its content is made."""
+    sent: bool = False
+    """All its content is in the page."""
 
 
 class Board:
     """The holes of one page.
 
-    Holds, for each hole, a few hundred bytes and its content from when it is ready to when it
-    may be sent.
+    Holes may be made by any thread; what is made for them is told by one at a time. Holds, for
+    each hole, a few hundred bytes and its content from when it is ready to when it may be sent.
     """
 
     def __init__(self, mode: Mode) -> None:
         self.mode: Mode = mode
-        self._next = secrets.randbelow(_NAMES)
         self.mark = f"<!--{secrets.token_hex(8)}:"
-        self.holes: list[Hole] = []
-        self.by_id: dict[str, Hole] = {}
-        self.open = 0
-        self._ready: list[Hole] = []
+        self.holes: dict[str, Hole] = {}
+        self._first_id = secrets.randbelow(_NAMES)
+        self._numbers = count()
+        self._waiting: list[Hole] = []
+        self._ended = 0
+        self._sent = 0
+
+    @property
+    def open(self) -> int:
+        """How many holes are not filled yet."""
+        return len(self.holes) - self._sent
 
     def new_hole(self, name: str, parent: Hole | None, after: str | None, *, live: bool) -> Hole:
-        """A hole; its name cannot be guessed by whoever writes text into the page."""
+        """A hole; its id cannot be guessed by whoever writes text into the page."""
         id = self._new_id()
+        start, end = f"{self.mark}{id}-->", ""
         if self.mode == "auto":
             start = f'<?marker name="{id}">' if live else f'<?start name="{id}">'
             end = "" if live else "<?end>"
-        else:
-            start, end = f"{self.mark}{id}-->", ""
         hole = Hole(
             id,
             name,
@@ -106,42 +117,82 @@ class Board:
             parent=parent,
             after=after,
         )
-        self.holes.append(hole)
-        self.by_id[id] = hole
-        self.open += 1
+        self.holes[id] = hole
         return hole
 
     def _new_id(self) -> str:
-        self._next = number = (self._next + _STEP) % _NAMES
+        number = (self._first_id + _STEP * next(self._numbers)) % _NAMES
         digits = []
         for _ in range(4):
             number, digit = divmod(number, len(_DIGITS))
             digits.append(_DIGITS[digit])
         return "".join(digits)
 
-    def filled(self, hole: Hole, html: str) -> list[str]:
-        """The patches that may be sent now that this hole's content is there."""
+    def inside(self, hole: Hole) -> list[Hole]:
+        """The holes in the content of a hole."""
+        return [other for other in list(self.holes.values()) if other.parent is hole]
+
+    def made(self, hole: Hole, html: str | None) -> None:
+        """Keeps content of a hole, to be put in its place; None ends a live one."""
         hole.made.append(html)
-        self._ready.append(hole)
-        patches = []
-        while (found := next(filter(self._may_go, self._ready), None)) is not None:
-            self._ready.remove(found)
-            patches.append(self.patch(found))
+        if html is None or not hole.live:
+            self._end(hole)
+
+    def _end(self, hole: Hole) -> None:
+        hole.ended = True
+        self._ended += 1
+        for lost in hole.lost:
+            if not lost.ended:
+                lost.lost = self.inside(lost)
+                self._end(lost)
+            if not lost.sent:
+                self._set_sent(lost)
+
+    def _set_sent(self, hole: Hole) -> None:
+        hole.sent = True
+        self._sent += 1
+        if hole in self._waiting:
+            self._waiting.remove(hole)
+
+    def patches(self, hole: Hole, html: str | None) -> list[str]:
+        """What may be sent now that this content is there."""
+        self.made(hole, html)
+        if hole not in self._waiting:
+            self._waiting.append(hole)
+        patches: list[str] = []
+        going = [hole] if self._may_go(hole) else []
+        while going := going or self._stuck():
+            for each in going:
+                patches += self._filled(each)
+            going = [each for each in self._waiting if self._may_go(each)]
         return patches
 
-    def patch(self, hole: Hole) -> str:
-        """What fills the hole, and marks it as filled."""
-        hole.sent = True
-        self.open -= 1
-        return f'<template for="{hole.id}">{hole.made.pop()}</template>\n'
-
-    def item(self, hole: Hole, html: str) -> str:
-        """One more item of a live hole."""
-        return f'<template for="{hole.id}">{html}<?marker name="{hole.id}"></template>\n'
-
     def _may_go(self, hole: Hole) -> bool:
-        if hole.parent is not None and not hole.parent.sent:
+        if not self._has_place(hole):
             return False
         if hole.after is None:
             return True
-        return all(other.sent for other in self.holes if other.name == hole.after)
+        return all(other.sent for other in list(self.holes.values()) if other.name == hole.after)
+
+    def _has_place(self, hole: Hole) -> bool:
+        return hole.parent is None or hole.parent.sent
+
+    def _stuck(self) -> list[Hole]:
+        """One of those that would wait for each other for ever, as all else is made."""
+        if self._ended < len(self.holes):
+            return []
+        return list(filter(self._has_place, self._waiting))[:1]
+
+    def _filled(self, hole: Hole) -> list[str]:
+        """The patches of what is made; they mark the hole as filled, if that was all."""
+        made, hole.made = hole.made, []
+        self._waiting.remove(hole)
+        if hole.ended:
+            self._set_sent(hole)
+        patches = []
+        more = f'<?marker name="{hole.id}">' if hole.live else ""
+        for html in made:
+            if html is not None:
+                patches.append(f'<template for="{hole.id}">{html}{more}</template>\n')
+                hole.taken()
+        return patches

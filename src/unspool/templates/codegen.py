@@ -23,7 +23,9 @@ from jinja2.runtime import AsyncLoopContext, BlockReference, Context, LoopContex
 from jinja2.utils import concat, pass_eval_context
 from markupsafe import Markup
 
-__all__ = ["StreamingCodeGenerator", "StreamingTemplate", "apieces_of", "pieces_of"]
+from unspool.templates.page import current_page
+
+__all__ = ["StreamingCodeGenerator", "StreamingTemplate", "apieces_of", "pieces_of", "sync_steps"]
 
 Escape = Callable[[Any], str]
 
@@ -46,7 +48,7 @@ class StreamingMacro(Macro):
     def pieces(self, context: Context, *args: Any, **kwargs: Any) -> Any:
         """The generator of its pieces, with these arguments."""
         arguments = copy(self)
-        arguments.__class__ = _Arguments
+        arguments.__class__ = _Arguments  # pyright: ignore[reportAttributeAccessIssue]
         return self._func(*Macro.__call__(arguments, context.eval_ctx, *args, **kwargs))
 
     def _invoke(self, arguments: list[Any], autoescape: bool) -> Any:  # noqa: FBT001
@@ -317,22 +319,45 @@ class StreamingCodeGenerator(CodeGenerator):
 
 
 class StreamingTemplate(Template):
-    """A template of an async environment that streams for sync callers too."""
+    """A template of an async environment that streams for sync callers too.
+
+    What `render` gives is for somebody else, also inside a page: it has no holes.
+    """
+
+    def render(self, *args: Any, **kwargs: Any) -> str:
+        """The whole text."""
+        outer = current_page.set(None)
+        try:
+            return super().render(*args, **kwargs)
+        finally:
+            current_page.reset(outer)
+
+    async def render_async(self, *args: Any, **kwargs: Any) -> str:
+        """The whole text."""
+        outer = current_page.set(None)
+        try:
+            return await super().render_async(*args, **kwargs)
+        finally:
+            current_page.reset(outer)
 
     def generate(self, *args: Any, **kwargs: Any) -> Iterator[str]:
         """The pieces. An async template runs on a loop of its own, on this thread."""
-        if not self.environment.is_async:
-            yield from super().generate(*args, **kwargs)
-            return
-        loop = asyncio.new_event_loop()
-        ahead = _Ahead(self.generate_async(*args, **kwargs))
-        try:
-            while some := loop.run_until_complete(ahead.some()):
-                yield from some
-        finally:
-            loop.run_until_complete(ahead.close())
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+        if self.environment.is_async:
+            return sync_steps(self.generate_async(*args, **kwargs))
+        return super().generate(*args, **kwargs)
+
+
+def sync_steps(pieces: AsyncIterator[str]) -> Iterator[str]:
+    """The pieces of an async generator for a sync caller, on a loop of their own."""
+    loop = asyncio.new_event_loop()
+    ahead = _Ahead(pieces)
+    try:
+        while some := loop.run_until_complete(ahead.some()):
+            yield from some
+    finally:
+        loop.run_until_complete(ahead.close())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
 class _Ahead:

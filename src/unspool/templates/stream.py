@@ -16,12 +16,10 @@ from unspool.formats.text import TextEncoder
 from unspool.headers import IDENTITY
 from unspool.pipeline import Pipeline
 from unspool.sources.rows import RowSource
+from unspool.templates.pieces import BATCH_PIECES
 from unspool.types import Batch
 
 __all__ = ["TemplateStream"]
-
-# A template gives some four characters a piece: this many fill a chunk.
-_BATCH_PIECES = 8192
 
 
 class TemplateStream:
@@ -116,7 +114,7 @@ class TemplateStream:
             TextEncoder(),
             Coalescer(b"", self._chunk_chars, self._flush_after_s),
             None if coding == IDENTITY else Compressor(coding),
-            batch_rows=_BATCH_PIECES,
+            batch_rows=BATCH_PIECES,
         )
         return Chunks(drive(pipeline, self._source), self._source, detached[1], pipeline)
 
@@ -134,7 +132,7 @@ class TemplateStream:
         return Pipeline(
             _Joined(),
             Coalescer("", self._chunk_chars, self._flush_after_s),
-            batch_rows=_BATCH_PIECES,
+            batch_rows=BATCH_PIECES,
         )
 
 

@@ -15,6 +15,7 @@ it is rendered in its place.
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Any
 from zlib import crc32
 
@@ -23,9 +24,11 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 
+from unspool.templates.async_page import AsyncPage
 from unspool.templates.board import Hole
 from unspool.templates.codegen import StreamingCodeGenerator, StreamingTemplate
-from unspool.templates.page import Job, current_page, defer
+from unspool.templates.deferred import defer
+from unspool.templates.page import Job, Page, current_page
 
 __all__ = ["Streaming"]
 
@@ -90,7 +93,7 @@ class Streaming(Extension):
         error: tuple[str, list[nodes.Node] | None],
     ) -> list[nodes.Node]:
         """`hole = page.hole(…)`; the placeholder in the hole, or the body in its place."""
-        block = _block_name(parser, name, lineno)
+        block = _block_name(parser, name)
         used = {each.name for node in body for each in node.find_all(nodes.Name)}
         used |= {node.name for node in body if isinstance(node, nodes.Name)}
         hole = parser.free_identifier(lineno=lineno)
@@ -135,7 +138,7 @@ class Streaming(Extension):
         after: str | None,
     ) -> Hole | None:
         """Starts the block and gives its hole; None where it is to be rendered in its place."""
-        page = current_page.get()
+        page: Page | AsyncPage | None = current_page.get()
         if page is None:
             return None
         job = Job(context, block, used, error_name)
@@ -156,7 +159,7 @@ class Streaming(Extension):
         parser.stream.expect("name:as")
         target = parser.stream.expect("name").value
         body = parser.parse_statements(("name:endlive",), drop_needle=True)
-        block = _block_name(parser, "live", lineno)
+        block = _block_name(parser, "live")
         hole = parser.free_identifier(lineno=lineno)
         begin = self.call_method(
             "begin_live",
@@ -181,10 +184,10 @@ class Streaming(Extension):
 
     def begin_live(self, context: Context, block: str, target: str, items: Any) -> Hole | None:
         """Starts a live block and gives its hole; None where it is to be rendered in its place."""
-        page = current_page.get()
+        page: Page | AsyncPage | None = current_page.get()
         if page is None:
             return None
-        return page.live(Job(context, block, (), ""), block, target, items)
+        return page.live(Job(context, block), block, target, items)
 
 
 def _options(parser: Parser) -> dict[str, nodes.Expr]:
@@ -203,6 +206,7 @@ def _options(parser: Parser) -> dict[str, nodes.Expr]:
     return options
 
 
-def _block_name(parser: Parser, name: str, lineno: int) -> str:
-    """A name that no other template of the page has."""
-    return f"defer_{name}_{crc32((parser.name or '').encode()):08x}_{lineno}"
+def _block_name(parser: Parser, name: str) -> str:
+    """A name that no other block of the page has, in whatever template that is."""
+    template = f"{crc32(parser.name.encode()):08x}" if parser.name else token_hex(8)
+    return f"defer_{name}_{template}_{parser.free_identifier().name}"
