@@ -23,7 +23,7 @@ fill holes."""
 _BOT = re.compile("bot|crawl|spider|slurp|facebookexternalhit|whatsapp|preview", re.IGNORECASE)
 
 # Browsers that fill holes by themselves, also with JavaScript off: Chromium 150 and newer.
-_FILLS_HOLES = re.compile(r"\bChrome/(1[5-9]\d|[2-9]\d\d|\d{4})")
+_FILLS_HOLES = re.compile(r"Chrome/(1[5-9]\d|[2-9]\d\d|\d{4})")
 
 
 def chosen_mode(mode: str, asked: Asked) -> Mode:
