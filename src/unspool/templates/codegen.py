@@ -24,8 +24,17 @@ from jinja2.utils import concat, pass_eval_context
 from markupsafe import Markup
 
 from unspool.templates.page import current_page
+from unspool.templates.table import TableRows
 
-__all__ = ["StreamingCodeGenerator", "StreamingTemplate", "apieces_of", "pieces_of", "sync_steps"]
+__all__ = [
+    "StreamingCodeGenerator",
+    "StreamingTemplate",
+    "apieces_of",
+    "arows_of_table",
+    "pieces_of",
+    "rows_of_table",
+    "sync_steps",
+]
 
 Escape = Callable[[Any], str]
 
@@ -137,6 +146,20 @@ async def apieces_of(
         await pieces.aclose()
 
 
+def rows_of_table(escape: Escape, value: Any) -> Iterator[str]:
+    """What `{{ rows|table }}` writes, piece by piece, if that is our filter."""
+    return iter(value) if isinstance(value, TableRows) else iter((escape(value),))
+
+
+async def arows_of_table(escape: Escape, value: Any) -> AsyncIterator[str]:
+    """The same in an async environment."""
+    if not isinstance(value, TableRows):
+        yield escape(value)
+        return
+    async for piece in value:
+        yield piece
+
+
 class StreamingCodeGenerator(CodeGenerator):
     """Compiles to pieces what Jinja compiles to one text; see the module."""
 
@@ -154,7 +177,8 @@ class StreamingCodeGenerator(CodeGenerator):
         self._modules = {imported.target for imported in node.find_all(nodes.Import)} | {"self"}
         self.writeline(
             f"from {__name__} import "
-            "AsyncRecursion, Recursion, StreamingMacro, apieces_of, pieces_of"
+            "AsyncRecursion, Recursion, StreamingMacro, "
+            "apieces_of, arows_of_table, pieces_of, rows_of_table"
         )
         super().visit_Template(node, frame)
 
@@ -173,19 +197,24 @@ class StreamingCodeGenerator(CodeGenerator):
             if run:
                 super().visit_Output(nodes.Output(run, lineno=run[0].lineno), frame)
                 run = []
-            if isinstance(child, nodes.Call):
+            if isinstance(child, (nodes.Call, nodes.Filter)):
                 self._write_checked_pieces(child, frame)
 
-    def _write_checked_pieces(self, call: nodes.Call, frame: Frame) -> None:
+    def _write_checked_pieces(self, child: nodes.Call | nodes.Filter, frame: Frame) -> None:
         if frame.require_output_check:
             self.writeline("if parent_template is None:")
             self.indent()
-        self._write_pieces(call, frame)
+        if isinstance(child, nodes.Call):
+            self._write_pieces(child, frame)
+        else:
+            self._write_table(child, frame)
         if frame.require_output_check:
             self.outdent()
 
     def _streams(self, node: nodes.Node) -> bool:
-        """Whether this is a call of something that can give pieces."""
+        """Whether this is a call of something that can give pieces, or our filter."""
+        if isinstance(node, nodes.Filter):
+            return node.name == "table" and self._can_stream()
         if not isinstance(node, nodes.Call) or not self._can_stream():
             return False
         called = node.node
@@ -211,6 +240,20 @@ class StreamingCodeGenerator(CodeGenerator):
         self._write_call(call, frame, forward_caller=forward_caller)
         self._write_async_loop(pieces)
 
+    def _write_table(self, table: nodes.Filter, frame: Frame) -> None:
+        if not self.environment.is_async:
+            self.writeline("yield from rows_of_table(", table)
+            self._write_escape(frame)
+            self.visit(table, frame)
+            self.write(")")
+            return
+        pieces = self.temporary_identifier()
+        self.writeline(f"{pieces} = arows_of_table(", table)
+        self._write_escape(frame)
+        self.visit(table, frame)
+        self.write(")")
+        self._write_async_loop(pieces)
+
     def _write_async_loop(self, pieces: str) -> None:
         self.writeline("try:")
         self.indent()
@@ -219,16 +262,20 @@ class StreamingCodeGenerator(CodeGenerator):
         self.writeline(f"finally: await {pieces}.aclose()")
 
     def _write_call(self, call: nodes.Call, frame: Frame, *, forward_caller: bool) -> None:
-        if frame.eval_ctx.volatile:
-            self.write("context, (escape if context.eval_ctx.autoescape else str), ")
-        else:
-            self.write(f"context, {'escape' if frame.eval_ctx.autoescape else 'str'}, ")
+        self.write("context, ")
+        self._write_escape(frame)
         self.visit(call.node, frame)
         extra = {"caller": "caller"} if forward_caller else {}
         extra |= {"_loop_vars": "_loop_vars"} if frame.loop_frame else {}
         extra |= {"_block_vars": "_block_vars"} if frame.block_frame else {}
         self.signature(call, frame, extra)
         self.write(")")
+
+    def _write_escape(self, frame: Frame) -> None:
+        if frame.eval_ctx.volatile:
+            self.write("(escape if context.eval_ctx.autoescape else str), ")
+        else:
+            self.write("escape, " if frame.eval_ctx.autoescape else "str, ")
 
     def visit_CallBlock(self, node: nodes.CallBlock, frame: Frame) -> None:  # noqa: N802
         """Writes what the called macro gives, and its `caller()` in between."""
@@ -248,7 +295,7 @@ class StreamingCodeGenerator(CodeGenerator):
             isinstance(node, nodes.CallBlock)
             or any(
                 isinstance(found, _SLOW) or self._streams(found)
-                for found in node.find_all((*_SLOW, nodes.Call))
+                for found in node.find_all((*_SLOW, nodes.Call, nodes.Filter))
             )
         )
         self._unbuffered = streams

@@ -29,6 +29,7 @@ from unspool.templates.board import Hole
 from unspool.templates.codegen import StreamingCodeGenerator, StreamingTemplate
 from unspool.templates.deferred import defer
 from unspool.templates.page import Job, Page, current_page
+from unspool.templates.table import table
 
 __all__ = ["Streaming"]
 
@@ -38,9 +39,9 @@ _OPTIONS = {"timeout", "after"}
 class Streaming(Extension):
     """Teaches an environment to stream: `environment.add_extension(Streaming)`.
 
-    Adds the tags of this module, the function `defer`, and the code generator by which
-    `super()`, macros and call blocks stream (see `unspool.templates.codegen`). Templates that
-    were compiled before keep what they have.
+    Adds the tags of this module, the function `defer`, the filter `table`, and the code
+    generator by which `super()`, macros and call blocks stream (see
+    `unspool.templates.codegen`). Templates that were compiled before keep what they have.
 
     >>> from jinja2 import Environment
     >>> template = Environment(extensions=[Streaming]).from_string(
@@ -57,6 +58,7 @@ class Streaming(Extension):
         environment.code_generator_class = StreamingCodeGenerator
         environment.template_class = StreamingTemplate
         environment.globals["defer"] = defer
+        environment.filters["table"] = table
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
         """One of the tags."""
