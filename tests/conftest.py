@@ -5,13 +5,18 @@ pytest.register_assert_rewrite("asgi_cases")
 
 # A busy machine is no bug: tests here never assert how long an example takes.
 settings.register_profile("unspool", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=10_000)
 settings.load_profile("unspool")
 
 # Apps and scripts that other processes run: importing them here would start what they are for.
 collect_ignore_glob = [
+    "live/aborted.py",
     "live/app.py",
+    "live/bad.py",
     "live/bridged.py",
+    "live/conformance.py",
     "live/contract*.py",
+    "live/queries*.py",
     "live/run_*.py",
     "live/table.py",
     "peers/*.py",

@@ -247,7 +247,14 @@ def test_which_servers_end_a_failed_answer_cleanly(environ, cleanly):
     ("environ", "words"),
     [
         ({"SERVER_SOFTWARE": "Granian"}, "Granian ends an answer cleanly"),
-        ({"mod_wsgi.version": (5, 0)}, "mod_wsgi ends an answer cleanly"),
+        (
+            {
+                "SERVER_SOFTWARE": "Apache/2.4",
+                "mod_wsgi.version": (5, 0),
+                "mod_wsgi.process_group": "app",
+            },
+            "mod_wsgi in daemon mode ends an answer cleanly",
+        ),
         ({"SERVER_SOFTWARE": "gunicorn/27.0", "wsgi.multithread": False}, "--timeout"),
         ({"uwsgi.version": b"2.0"}, "--socket-timeout"),
     ],
@@ -267,6 +274,7 @@ def test_a_server_that_spoils_streams_is_warned_of_once(monkeypatch, environ, wo
         {},
         {"SERVER_SOFTWARE": "gunicorn/27.0", "wsgi.multithread": True},
         {"SERVER_SOFTWARE": "waitress", "wsgi.multithread": False},
+        {"mod_wsgi.version": (5, 0), "mod_wsgi.process_group": ""},
     ],
 )
 def test_other_servers_are_not_warned_of(monkeypatch, environ):

@@ -7,43 +7,25 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from wsgiref.util import setup_testing_defaults
 
-import django
 import pytest
 from asgi_cases import AsgiCases, expected
 from asgi_client import AwaitedRows, PlainRows, ask, get
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, override_settings
-from django.urls import clear_url_caches, path
 from django.utils import translation
 from django.views.decorators.gzip import gzip_page
+from django_project import route
 from helpers import encode, reader
 
 from unspool import Csv, NotIterable
 from unspool.django import stream, stream_csv
 
-settings.configure(
-    ALLOWED_HOSTS=["*"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-    ROOT_URLCONF=__name__,
-    USE_I18N=True,
-    LOGGING_CONFIG=None,
-)
-django.setup()
-
-urlpatterns = []
-
 GZIP = "django.middleware.gzip.GZipMiddleware"
 CONDITIONAL = "django.middleware.http.ConditionalGetMiddleware"
-
-
-def route(view):
-    urlpatterns[:] = [path("", view)]
-    clear_url_caches()
 
 
 def new_app(view, middleware=(), handler=ASGIHandler):
@@ -140,6 +122,20 @@ def test_wsgi_gives_the_headers_of_the_stream():
         ("Content-Disposition", 'attachment; filename="a.ndjson"'),
         ("X-More", "1"),
     ]
+
+
+def test_wsgi_answers_406_with_what_there_is_and_closes_the_rows():
+    rows = PlainRows(1)
+    app = watched(rows, format="csv", formats=["csv", "json"])
+    status, headers, iterable = call(app, QUERY_STRING="format=xls")
+    assert status.startswith("406")
+    assert ("Vary", "Accept") in headers
+    assert b"?format=json" in b"".join(iterable)
+    assert rows.log == ["closed"]
+    status, headers, iterable = call(
+        wsgi_app([(1,)], "csv", formats=["csv", "json"]), HTTP_ACCEPT="application/json"
+    )
+    assert (status, b"".join(iterable)) == ("200 OK", b"[\n[1]\n]\n")
 
 
 def test_wsgi_gives_a_failure_before_the_first_row_a_real_status():

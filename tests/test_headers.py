@@ -22,6 +22,7 @@ from unspool.headers import (
         ('a"b.csv', "attachment; filename=\"a_b.csv\"; filename*=UTF-8''a%22b.csv"),
         ("50%.csv", "attachment; filename=\"50_.csv\"; filename*=UTF-8''50%25.csv"),
         ("航班.csv", "attachment; filename=\"__.csv\"; filename*=UTF-8''%E8%88%AA%E7%8F%AD.csv"),
+        ("=?x?=.csv", "attachment; filename=\"_?x?=.csv\"; filename*=UTF-8''%3D%3Fx%3F%3D.csv"),
         ("a'b(1).csv", 'attachment; filename="a\'b(1).csv"'),
         ("x;y.csv", 'attachment; filename="x;y.csv"'),
         (

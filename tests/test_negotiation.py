@@ -302,3 +302,17 @@ def test_plain_wsgi_answers_406_and_closes_the_rows():
     assert started[1][1] == [("Content-Type", "text/plain; charset=utf-8"), ("Vary", "Accept")]
     assert b"?format=csv" in body
     assert log == ["closed", "closed"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["format=xlsx", "format=html", "format=tsv", "format=markdown", "format=md", "format=xml"],
+)
+def test_every_format_of_the_table_can_be_chosen(query):
+    from unspool.formats import FORMATS, find
+
+    formats = sorted(FORMATS.keys() - {"zip"})
+    name = {"format=md": "markdown"}.get(query, query.partition("=")[2])
+    assert chosen_format(formats, Asked(query=query)) == name
+    assert chosen_format(formats, Asked(path="/a" + find(name).suffix)) == name
+    assert chosen_format(formats, Asked(accept=find(name).media_type)) == name

@@ -4,8 +4,9 @@ import pytest
 from helpers import new_pipeline, new_source
 
 from unspool import RowError
-from unspool.coalesce import CHUNK_BYTES
+from unspool.coalesce import CHUNK_BYTES, Coalescer
 from unspool.drive import drive
+from unspool.pipeline import Pipeline
 
 
 def test_the_machine_counts_rows_and_bytes():
@@ -96,3 +97,25 @@ def test_a_bad_first_row_leaves_nothing():
         p.feed([(1,)], 0, 0)
     assert caught.value.row == 1
     assert p.flush() == b""
+
+
+def test_of_two_rows_at_fault_the_first_is_named_whatever_the_encoder_looks_at_first():
+    class LastFirst:
+        def begin(self):
+            return b""
+
+        def feed(self, batch):
+            for index, row in reversed(list(enumerate(batch))):
+                if row == "bad":
+                    raise RowError("is bad", index=index)
+            return b"".join(b"%s;" % row.encode() for row in batch)
+
+        def end(self):
+            return b""
+
+    pipeline = Pipeline(LastFirst(), Coalescer(b""))
+    sent = pipeline.feed(["a"], 0, 0)
+    with pytest.raises(RowError, match="row 3: is bad"):
+        pipeline.feed(["b", "bad", "c", "bad", "d"], 0, 0)
+    assert sent + pipeline.flush() == b"a;b;"
+    assert pipeline.rows == 2

@@ -14,6 +14,7 @@ point(Buffer *out, Py_ssize_t used)
 int
 buffer_begin(Buffer *out, Py_ssize_t size)
 {
+    out->unlocked = NULL;
     out->bytes = PyBytes_FromStringAndSize(NULL, size + BUFFER_SLACK);
     if (out->bytes == NULL) {
         return -1;
@@ -34,8 +35,8 @@ buffer_expect(Buffer *out, Py_ssize_t rows)
     return buffer_reserve(out, size + size / 8);
 }
 
-int
-buffer_grow(Buffer *out, Py_ssize_t size)
+static int
+grow(Buffer *out, Py_ssize_t size)
 {
     Py_ssize_t used = out->at - out->start;
     Py_ssize_t whole = PyBytes_GET_SIZE(out->bytes);
@@ -48,6 +49,18 @@ buffer_grow(Buffer *out, Py_ssize_t size)
     }
     point(out, used);
     return 0;
+}
+
+int
+buffer_grow(Buffer *out, Py_ssize_t size)
+{
+    if (out->unlocked == NULL) {
+        return grow(out, size);
+    }
+    buffer_lock(out);
+    int done = grow(out, size);
+    buffer_unlock(out);
+    return done;
 }
 
 /* A little room stays unused. If it were given back, glibc would judge by what is left that the

@@ -13,6 +13,7 @@ typedef struct {
     char *start; /* of the bytes */
     char *at;    /* where the next byte goes */
     char *limit; /* where the slack begins */
+    PyThreadState *unlocked; /* of a thread that let go of the interpreter, or NULL */
 } Buffer;
 
 /* What a batch of rows begins with: room for a short row or two. */
@@ -33,6 +34,21 @@ PyObject *buffer_finish(Buffer *out);
 
 /* Drops the buffer. */
 void buffer_drop(Buffer *out);
+
+/* Lets other threads run Python until `buffer_lock`. The buffer may be written to meanwhile:
+ * when it grows, it takes the interpreter for that moment. */
+static inline void
+buffer_unlock(Buffer *out)
+{
+    out->unlocked = PyEval_SaveThread();
+}
+
+static inline void
+buffer_lock(Buffer *out)
+{
+    PyEval_RestoreThread(out->unlocked);
+    out->unlocked = NULL;
+}
 
 /* Makes sure that `size` bytes fit; 0, or -1 with MemoryError. Pointers into the buffer are
  * void afterwards: keep offsets. */

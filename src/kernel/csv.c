@@ -308,5 +308,13 @@ kernel_csv_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (shape_read(&rows.shape, args[1]) < 0 || csv_read(&rows.csv, args[2]) < 0) {
         return NULL;
     }
+    ArrowBatch *columns = arrow_batch_of(rows.kernel, args[0]);
+    if (columns != NULL && arrow_batch_width(columns) == rows.shape.width) {
+        PyObject *bytes = csv_columns(columns, &rows.csv);
+        if (bytes != Py_None) {
+            return bytes;
+        }
+        Py_DECREF(bytes);
+    }
     return rows_result(&rows.out, rows_write(args[0], &rows.out, &rows, write_row));
 }

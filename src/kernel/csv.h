@@ -2,6 +2,7 @@
 #ifndef UNSPOOL_CSV_H
 #define UNSPOOL_CSV_H
 
+#include "arrow.h"
 #include "text.h"
 #include "values.h"
 
@@ -27,6 +28,9 @@ int csv_read(Csv *csv, PyObject *dialect);
 /* Ends a cell whose bytes were written from offset `cell` on: quotes it if it must be, or if
  * `quote` says so. 0, or -1 with an exception. */
 int csv_close_cell(const Csv *csv, Buffer *out, Py_ssize_t cell, int quote);
+
+/* A batch of Arrow columns as lines: bytes; None where the rows must be looked at. */
+PyObject *csv_columns(const ArrowBatch *batch, const Csv *csv);
 
 /* Text as a cell, of Python or as UTF-8. 0, or -1, without an exception for a lone surrogate. */
 int csv_write_text(const Csv *csv, Buffer *out, PyObject *text, int quote);

@@ -139,5 +139,13 @@ kernel_html_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (shape_read(&html.shape, args[1]) < 0) {
         return NULL;
     }
+    ArrowBatch *columns = arrow_batch_of(html.kernel, args[0]);
+    if (columns != NULL && arrow_batch_width(columns) == html.shape.width) {
+        PyObject *bytes = html_columns(columns, html.kernel->html);
+        if (bytes != Py_None) {
+            return bytes;
+        }
+        Py_DECREF(bytes);
+    }
     return rows_result(&html.out, rows_write(args[0], &html.out, &html, write_row));
 }

@@ -507,6 +507,14 @@ kernel_json_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (read_arguments(&json, args, nargs) < 0) {
         return NULL;
     }
+    ArrowBatch *columns = arrow_batch_of(json.kernel, args[0]);
+    if (columns != NULL && json.named && arrow_batch_width(columns) == json.shape.width) {
+        PyObject *bytes = json_columns(columns, json.kernel->json, json.shape.names, args + 4);
+        if (bytes != Py_None) {
+            return bytes;
+        }
+        Py_DECREF(bytes);
+    }
     int done = rows_write(args[0], &json.out, &json, write_row);
     done = done < 0 ? -1 : write_mark(&json, 2);
     for (int i = 0; i < KNOWN_NAMES; i++) {

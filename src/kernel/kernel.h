@@ -17,6 +17,11 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Calls from file to file need no detour by a table of what others may replace. */
+#if defined(__GNUC__)
+#pragma GCC visibility push(hidden)
+#endif
+
 struct Escapes;
 
 /* One for each interpreter; nothing else outlives a call. */
@@ -31,6 +36,8 @@ typedef struct {
     PyObject *utc; /* datetime.timezone.utc */
     PyTypeObject *decimal;
     PyTypeObject *uuid;
+    PyTypeObject *arrow_stream;
+    PyTypeObject *arrow_batch;
     PyObject *str_int;       /* "int" */
     PyObject *str_isoformat; /* "isoformat" */
     PyObject *str_html;      /* "__html__" */

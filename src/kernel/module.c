@@ -1,4 +1,5 @@
 /* unspool._kernel: the row loops of unspool.formats in C. See kernel.h for what they promise. */
+#include "arrow.h"
 #include "html.h"
 #include "json.h"
 #include "xlsx.h"
@@ -18,12 +19,26 @@ type_of(const char *module, const char *name)
     return type;
 }
 
+/* A type of the module's own, which Python code may see as its attribute. */
+static PyTypeObject *
+add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) {
+        Py_CLEAR(type);
+    }
+    return (PyTypeObject *)type;
+}
+
 static int
 kernel_exec(PyObject *module)
 {
     Kernel *kernel = PyModule_GetState(module);
     PyDateTime_IMPORT;
     if (PyDateTimeAPI == NULL) {
+        /* Isolated interpreters of Python 3.12 have only the datetime module in Python. */
+        PyErr_Clear();
+        PyErr_SetString(PyExc_ImportError, "datetime has no C interface here");
         return -1;
     }
     kernel->date = (PyTypeObject *)Py_NewRef(PyDateTimeAPI->DateType);
@@ -33,6 +48,8 @@ kernel_exec(PyObject *module)
     kernel->utc = Py_NewRef(PyDateTimeAPI->TimeZone_UTC);
     kernel->decimal = (PyTypeObject *)type_of("decimal", "Decimal");
     kernel->uuid = (PyTypeObject *)type_of("uuid", "UUID");
+    kernel->arrow_stream = add_type(module, &arrow_stream_spec);
+    kernel->arrow_batch = add_type(module, &arrow_batch_spec);
     kernel->str_int = PyUnicode_InternFromString("int");
     kernel->str_isoformat = PyUnicode_InternFromString("isoformat");
     kernel->str_html = PyUnicode_InternFromString("__html__");
@@ -53,6 +70,8 @@ kernel_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(kernel->utc);
     Py_VISIT(kernel->decimal);
     Py_VISIT(kernel->uuid);
+    Py_VISIT(kernel->arrow_stream);
+    Py_VISIT(kernel->arrow_batch);
     return 0;
 }
 
@@ -67,6 +86,8 @@ kernel_clear(PyObject *module)
     Py_CLEAR(kernel->utc);
     Py_CLEAR(kernel->decimal);
     Py_CLEAR(kernel->uuid);
+    Py_CLEAR(kernel->arrow_stream);
+    Py_CLEAR(kernel->arrow_batch);
     Py_CLEAR(kernel->str_int);
     Py_CLEAR(kernel->str_isoformat);
     Py_CLEAR(kernel->str_html);

@@ -81,11 +81,13 @@ shape_cut(const Shape *shape, PyObject *row)
 static int
 write_all(PyObject *rows, Buffer *out, void *loop, WriteRow write)
 {
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(rows); i++) {
+    /* Rows that come while these are written do not belong to the batch. */
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(rows);
+    for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *row = item_of(rows, i);
         int done = row == NULL ? -1 : write(loop, row);
         item_done(rows, row);
-        if (done < 0 || (i == 0 && buffer_expect(out, PySequence_Fast_GET_SIZE(rows)) < 0)) {
+        if (done < 0 || (i == 0 && buffer_expect(out, count) < 0)) {
             return -1;
         }
     }

@@ -6,13 +6,6 @@
 #include "rows.h"
 #include "values.h"
 
-/* Room for a cell without its text: its place, style and type, a number, and the end. */
-#define CELL_BYTES 192
-
-/* A cell's letters and number stand in these many bytes, and are copied whole. */
-#define LETTERS 4
-#define DIGITS 24
-
 #define MOST_COLUMNS 16384
 
 Escapes *
@@ -115,10 +108,7 @@ typedef struct {
     Shape shape;
     Buffer out;
     PyObject *converts; /* type -> function that makes a plain value, or None; borrowed */
-    long long number;   /* of the next row */
-    char digits[DIGITS];
-    Py_ssize_t digits_size;
-    char (*letters)[LETTERS]; /* of each column; the last byte is how many */
+    Places places;
 } Sheet;
 
 /* A, B, …, Z, AA, …, XFD */
@@ -136,16 +126,43 @@ put_letters(char letters[LETTERS], Py_ssize_t position)
     letters[LETTERS - 1] = (char)size;
 }
 
+int
+places_begin(Places *places, PyObject *number, Py_ssize_t width)
+{
+    places->number = PyLong_AsLongLong(number);
+    if (places->number == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (width > MOST_COLUMNS) {
+        PyErr_Format(PyExc_ValueError, "a sheet has %d columns at most", MOST_COLUMNS);
+        return -1;
+    }
+    places->letters = PyMem_Malloc((size_t)(width + 1) * LETTERS);
+    if (places->letters == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < width; i++) {
+        put_letters(places->letters[i], i);
+    }
+    return 0;
+}
+
+int
+places_begin_row(Places *places, Buffer *out)
+{
+    places->digits_size = put_int(places->digits, places->number++) - places->digits;
+    if (buffer_write(out, "<row r=\"", 8) < 0 ||
+        buffer_write(out, places->digits, places->digits_size) < 0) {
+        return -1;
+    }
+    return buffer_write(out, "\">", 2);
+}
+
 static char *
 put_start(const Sheet *sheet, Py_ssize_t position)
 {
-    char *at = PUT(sheet->out.at, "<c r=\"");
-    memcpy(at, sheet->letters[position], LETTERS);
-    at += sheet->letters[position][LETTERS - 1];
-    memcpy(at, sheet->digits, DIGITS);
-    at += sheet->digits_size;
-    *at++ = '"';
-    return at;
+    return put_place(&sheet->places, sheet->out.at, position);
 }
 
 static int
@@ -153,12 +170,6 @@ end_number(Sheet *sheet, char *at)
 {
     sheet->out.at = PUT(at, XLSX_END);
     return 0;
-}
-
-static int
-is_space(Py_UCS4 c)
-{
-    return c == ' ' || c == '\t' || c == '\n';
 }
 
 static int
@@ -184,15 +195,15 @@ static int
 write_text(Sheet *sheet, PyObject *text, Py_ssize_t position)
 {
     Buffer *out = &sheet->out;
-    if (text_ready(text) < 0 || buffer_reserve(out, CELL_BYTES) < 0) {
+    if (text_ready(text) < 0 || buffer_reserve(out, XLSX_CELL_BYTES) < 0) {
         return -1;
     }
     Py_ssize_t length = PyUnicode_GET_LENGTH(text);
     if (length > XLSX_SURE_CHARACTERS) {
         return -1;
     }
-    int spaced = length && (is_space(PyUnicode_READ_CHAR(text, 0)) ||
-                            is_space(PyUnicode_READ_CHAR(text, length - 1)));
+    int spaced = length && (xlsx_is_space(PyUnicode_READ_CHAR(text, 0)) ||
+                            xlsx_is_space(PyUnicode_READ_CHAR(text, length - 1)));
     char *at = put_start(sheet, position);
     out->at = spaced ? PUT(at, XLSX_SPACED) : PUT(at, XLSX_TEXT);
     return write_contents(sheet, text) < 0
@@ -308,10 +319,8 @@ write_timedelta(Sheet *sheet, PyObject *value, Py_ssize_t position)
     return end_number(sheet, put_double(at, (double)ms / DAY_MS));
 }
 
-/* Whether a double holds a Decimal of this str() with all digits: at most 15, and an exponent
- * from -306 to 307. */
-static int
-is_double(const char *text)
+int
+xlsx_is_double(const char *text)
 {
     int digits = 0;
     const char *p = *text == '-' ? text + 1 : text;
@@ -338,7 +347,7 @@ write_decimal(Sheet *sheet, PyObject *value, Py_ssize_t position)
     }
     const char *ascii = (const char *)PyUnicode_1BYTE_DATA(text);
     int done;
-    if (Py_ISDIGIT(ascii[*ascii == '-']) && is_double(ascii)) {
+    if (Py_ISDIGIT(ascii[*ascii == '-']) && xlsx_is_double(ascii)) {
         sheet->out.at = PUT(put_start(sheet, position), XLSX_NUMBER);
         done = buffer_write(&sheet->out, ascii, PyUnicode_GET_LENGTH(text));
         done = done < 0 ? -1 : buffer_write(&sheet->out, XLSX_END, sizeof XLSX_END - 1);
@@ -362,7 +371,7 @@ write_plain(Sheet *sheet, PyObject *value, Py_ssize_t position)
     if (type == &PyUnicode_Type) {
         return write_text(sheet, value, position);
     }
-    if (buffer_reserve(&sheet->out, CELL_BYTES) < 0) {
+    if (buffer_reserve(&sheet->out, XLSX_CELL_BYTES) < 0) {
         return -1;
     }
     if (type == &PyLong_Type) {
@@ -415,9 +424,7 @@ write_row(void *loop, PyObject *row)
 {
     Sheet *sheet = loop;
     Buffer *out = &sheet->out;
-    sheet->digits_size = put_int(sheet->digits, sheet->number++) - sheet->digits;
-    if (buffer_write(out, "<row r=\"", 8) < 0 ||
-        buffer_write(out, sheet->digits, sheet->digits_size) < 0 || buffer_write(out, "\">", 2) < 0 ||
+    if (places_begin_row(&sheet->places, out) < 0 ||
         rows_cells(&sheet->shape, row, sheet, write_cell) < 0) {
         return -1;
     }
@@ -432,24 +439,11 @@ read_arguments(Sheet *sheet, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "sheet_rows(number, batch, shape, converts)");
         return -1;
     }
-    sheet->number = PyLong_AsLongLong(args[0]);
     sheet->converts = args[3];
-    if ((sheet->number == -1 && PyErr_Occurred()) || shape_read(&sheet->shape, args[2]) < 0) {
+    if (shape_read(&sheet->shape, args[2]) < 0) {
         return -1;
     }
-    if (sheet->shape.width > MOST_COLUMNS) {
-        PyErr_Format(PyExc_ValueError, "a sheet has %d columns at most", MOST_COLUMNS);
-        return -1;
-    }
-    sheet->letters = PyMem_Malloc((size_t)sheet->shape.width * LETTERS);
-    if (sheet->letters == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < sheet->shape.width; i++) {
-        put_letters(sheet->letters[i], i);
-    }
-    return 0;
+    return places_begin(&sheet->places, args[0], sheet->shape.width);
 }
 
 /* sheet_rows(number, batch, shape, converts) -> bytes, or None where Python must do it. */
@@ -460,7 +454,17 @@ kernel_sheet_rows(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (read_arguments(&sheet, args, nargs) < 0) {
         return NULL;
     }
+    ArrowBatch *columns = arrow_batch_of(sheet.kernel, args[1]);
+    if (columns != NULL && arrow_batch_width(columns) == sheet.shape.width) {
+        Places places = sheet.places;
+        PyObject *bytes = xlsx_columns(columns, sheet.kernel->xlsx, &places);
+        if (bytes != Py_None) {
+            PyMem_Free(sheet.places.letters);
+            return bytes;
+        }
+        Py_DECREF(bytes);
+    }
     int done = rows_write(args[1], &sheet.out, &sheet, write_row);
-    PyMem_Free(sheet.letters);
+    PyMem_Free(sheet.places.letters);
     return rows_result(&sheet.out, done);
 }

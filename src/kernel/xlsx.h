@@ -2,6 +2,7 @@
 #ifndef UNSPOOL_XLSX_H
 #define UNSPOOL_XLSX_H
 
+#include "arrow.h"
 #include "text.h"
 
 /* The bytes that need a look in the text of a cell. NULL with MemoryError. */
@@ -9,6 +10,53 @@ Escapes *xlsx_escapes(void);
 
 /* Escapes the text that was written from offset `from` on, as UTF-8. 0, or -1 with MemoryError. */
 int xlsx_escape(Buffer *out, const Escapes *escapes, Py_ssize_t from);
+
+/* Where cells go: the number of the next row, and the letters of each column. */
+#define LETTERS 4
+#define DIGITS 24
+
+typedef struct {
+    long long number;
+    char digits[DIGITS]; /* of the row being written; copied whole, as letters are */
+    Py_ssize_t digits_size;
+    char (*letters)[LETTERS]; /* the last byte is how many; to be freed by PyMem_Free */
+} Places;
+
+/* Begins with row `number`, an int; 0, or -1 with an exception. */
+int places_begin(Places *places, PyObject *number, Py_ssize_t width);
+
+/* Writes the start of a row, and goes on to the next. */
+int places_begin_row(Places *places, Buffer *out);
+
+/* Room for a cell without its text: its place, style and type, a number, and the end. */
+#define XLSX_CELL_BYTES 192
+
+/* The start of a cell in the row that was begun. */
+static inline char *
+put_place(const Places *places, char *at, Py_ssize_t position)
+{
+    at = PUT(at, "<c r=\"");
+    memcpy(at, places->letters[position], LETTERS);
+    at += places->letters[position][LETTERS - 1];
+    memcpy(at, places->digits, DIGITS);
+    at += places->digits_size;
+    *at++ = '"';
+    return at;
+}
+
+/* What XML readers may drop from the edges of a text. */
+static inline int
+xlsx_is_space(Py_UCS4 c)
+{
+    return c == ' ' || c == '\t' || c == '\n';
+}
+
+/* Whether a double holds a Decimal of this str() with all digits: at most 15, and an exponent
+ * from -306 to 307. */
+int xlsx_is_double(const char *text);
+
+/* A batch of Arrow columns as rows of a sheet: bytes; None where the rows must be looked at. */
+PyObject *xlsx_columns(const ArrowBatch *batch, const Escapes *escapes, Places *places);
 
 /* How a value is written: behind the place of its cell come style and type. */
 #define XLSX_NUMBER "><v>"

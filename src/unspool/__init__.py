@@ -22,10 +22,15 @@ from unspool.errors import (
 )
 from unspool.formats.arrow import Arrow
 from unspool.formats.csv import Csv
+from unspool.formats.html import Html
 from unspool.formats.json import Json, Ndjson
+from unspool.formats.markdown import Markdown
 from unspool.formats.parquet import Parquet
 from unspool.formats.sse import Event, Sse
 from unspool.formats.text import Text
+from unspool.formats.tsv import Tsv
+from unspool.formats.xlsx import Xlsx
+from unspool.formats.xml import Xml
 from unspool.formats.zip import Member, Zip
 from unspool.stream import Stream
 from unspool.verdict import Verdict, verify
@@ -37,8 +42,10 @@ __all__ = [
     "DeadlineExceeded",
     "EmptySource",
     "Event",
+    "Html",
     "Json",
     "LengthMismatch",
+    "Markdown",
     "Member",
     "MemberError",
     "MissingExtra",
@@ -54,12 +61,15 @@ __all__ = [
     "StreamError",
     "Text",
     "TooLate",
+    "Tsv",
     "UnknownFormat",
     "UnspoolError",
     "UsageError",
     "UsedTwice",
     "Verdict",
     "WouldBuffer",
+    "Xlsx",
+    "Xml",
     "Zip",
     "verify",
 ]

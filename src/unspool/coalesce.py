@@ -45,7 +45,7 @@ class Coalescer(Generic[AnyStr]):
         chunk_bytes: int = CHUNK_BYTES,
         flush_after_s: float = FLUSH_AFTER_S,
     ) -> None:
-        self._empty: AnyStr = empty
+        self.empty: AnyStr = empty
         self._chunk_bytes = chunk_bytes
         self._flush_after_s = flush_after_s
         self._pieces: list[AnyStr] = []
@@ -73,9 +73,9 @@ class Coalescer(Generic[AnyStr]):
             if self._oldest is None:
                 self._oldest = made_at
         if self._held < self.target and self._started and self.due_in_s(now) > 0:
-            return self._empty
+            return self.empty
         self._started = self._started or bool(piece)
-        return self.flush() if self._started else self._empty
+        return self.flush() if self._started else self.empty
 
     def flush(self) -> AnyStr:
         """All that is held."""
@@ -87,7 +87,7 @@ class Coalescer(Generic[AnyStr]):
         return chunk
 
     def _joined(self) -> AnyStr:
-        return self._empty.join(self._pieces)  # pyright: ignore[reportArgumentType]
+        return self.empty.join(self._pieces)  # pyright: ignore[reportArgumentType]
 
     def due_in_s(self, now: float) -> float:
         """Seconds until what is held must leave; the whole time if nothing is held."""

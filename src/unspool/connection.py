@@ -20,17 +20,19 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "DRAIN_S",
     "StreamWarning",
     "Watch",
     "break_off",
     "ends_cleanly",
     "socket_of",
     "socket_to",
+    "unsent",
     "warn_of",
 ]
 
 # How long a reset waits for what was sent before: a reset throws away what still waits.
-_DRAIN_S = 1.0
+DRAIN_S = 1.0
 _SIOCOUTQ = 0x5411  # Linux: bytes that the other side has not confirmed.
 
 try:
@@ -124,11 +126,11 @@ def _peer(sock: socket.socket) -> tuple[str, int] | None:
     return None
 
 
-def break_off(sock: socket.socket, drain_s: float = _DRAIN_S) -> None:
+def break_off(sock: socket.socket, drain_s: float = DRAIN_S) -> None:
     """Resets the connection, once the client's side has what was sent; closes `sock`."""
     with closing(sock), suppress(OSError):
         deadline = time.monotonic() + drain_s
-        while _unsent(sock) and time.monotonic() < deadline:
+        while unsent(sock) and time.monotonic() < deadline:
             time.sleep(0.005)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         if sys.platform == "linux":
@@ -137,7 +139,8 @@ def break_off(sock: socket.socket, drain_s: float = _DRAIN_S) -> None:
             ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified))
 
 
-def _unsent(sock: socket.socket) -> int:
+def unsent(sock: socket.socket) -> int:
+    """The bytes that the other side has not confirmed yet, where the system can tell."""
     with suppress(OSError, AttributeError):
         return int.from_bytes(fcntl.ioctl(sock, _SIOCOUTQ, bytes(4)), sys.byteorder)  # pyright: ignore[reportOptionalMemberAccess]
     return 0
@@ -185,13 +188,14 @@ def _client_left(sock: socket.socket) -> bool:
 def warn_of(environ: Mapping[str, Any]) -> None:
     """Says, once, what this server does to streams that nothing can be done about."""
     software = str(environ.get("SERVER_SOFTWARE", ""))
-    hidden = software == "Granian" or "mod_wsgi.version" in environ
-    if hidden:
+    if environ.get("mod_wsgi.process_group"):  # Embedded, it is the empty string.
+        software = "mod_wsgi in daemon mode"
+    if software in {"Granian", "mod_wsgi in daemon mode"}:
         _warn(
-            f"{software or 'mod_wsgi'} ends an answer cleanly when its source fails, and hides "
-            "its connection: clients cannot tell a broken download from a whole one. Use another "
-            "server (gunicorn, waitress, or granian's ASGI interface with unspool.asgi.from_wsgi), "
-            "or formats with an end mark (end_mark=True)."
+            f"{software} ends an answer cleanly when its source fails, and hides its connection: "
+            "clients cannot tell a broken download from a whole one. Use another server (gunicorn, "
+            "waitress, or granian's ASGI interface with unspool.asgi.from_wsgi), or formats with "
+            "an end mark (end_mark=True)."
         )
     if (
         software.startswith("gunicorn")

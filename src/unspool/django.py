@@ -93,12 +93,13 @@ class _AsyncStreamResponse(StreamResponse):
             async for chunk in self.streaming_content:
                 yield chunk
         except Exception:
-            await asgi.reset(self._request.scope)
             await self._content.aclose()
             await sync_to_async(self.close)()  # Django does not, after a failure.
+            await asgi.reset(self._request.scope)  # The last thing: see there.
             raise
         finally:
-            await asyncio.shield(self._content.aclose())
+            if not self._content.over:
+                await asyncio.shield(self._content.aclose())
 
 
 class _Content:
@@ -114,7 +115,7 @@ class _Content:
         self._thread = _RequestThread()
         self._context: Context | None = None
         self._chunks: AsyncChunks[bytes] | None = None
-        self._over = False
+        self.over = False
 
     async def open(self) -> AsyncChunks[bytes]:
         """The chunks."""
@@ -144,13 +145,13 @@ class _Content:
 
     async def aclose(self) -> None:
         """Closes the rows, once."""
-        self._over = True
+        self.over = True
         await (await self.open()).aclose()
         await self._thread.idle()  # Django ends the thread after the request.
 
     def close(self) -> None:
         """The same for `HttpResponse.close`, which need not come from the loop."""
-        if self._over:
+        if self.over:
             return
         try:
             loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from time import monotonic
 from typing import AnyStr, Generic, Protocol
 
+from unspool.errors import UsedTwice
 from unspool.observe import Outcome
 from unspool.pipeline import Pipeline
 from unspool.types import AsyncSource, Row, Source
@@ -30,6 +31,7 @@ def drive(
     close the source: its owner does (see `Chunks`).
     """
     pipeline.begin()
+    _encode_ahead(source, pipeline)
     try:
         while True:
             asked_at = clock()
@@ -55,6 +57,7 @@ async def adrive(
 ) -> AsyncIterator[AnyStr]:
     """The same for an asynchronous source: the chunks, each as soon as it is due."""
     pipeline.begin()
+    _encode_ahead(source, pipeline)
     try:
         while True:
             asked_at = clock()
@@ -71,6 +74,20 @@ async def adrive(
         if chunk := pipeline.flush():
             yield chunk
         raise
+
+
+def _used_twice() -> UsedTwice:
+    return UsedTwice(
+        "the stream is over, and was asked for its chunks again. It can be sent once: make "
+        "a new one for each answer."
+    )
+
+
+def _encode_ahead(source: object, pipeline: Pipeline[AnyStr]) -> None:
+    """Offers the source to encode columnar batches where it reads them, if it can."""
+    encode_ahead = getattr(source, "encode_ahead", None)
+    if encode_ahead is not None:
+        encode_ahead(pipeline.encode)
 
 
 class Closable(Protocol):
@@ -93,7 +110,7 @@ class Chunks(Generic[AnyStr]):
 
     The source is closed and `on_closed` called exactly once: after the last chunk, on a
     failure (which `on_closed` is given), by `close`, or when nobody holds the iterator any
-    more; also if it was never started.
+    more; also if it was never started. To iterate it again, then, raises `UsedTwice`.
     """
 
     def __init__(
@@ -108,6 +125,7 @@ class Chunks(Generic[AnyStr]):
         self.pipeline: Pipeline[AnyStr] | None = pipeline
         self._on_closed = on_closed
         self._first: list[AnyStr] = []
+        self._used = False
         self._once = threading.Lock()
 
     def prime(self, chunks: int = 1) -> int | None:
@@ -123,10 +141,18 @@ class Chunks(Generic[AnyStr]):
         return None
 
     def __iter__(self) -> Iterator[AnyStr]:
+        if self._used:
+            raise _used_twice()
         return self
 
     def __next__(self) -> AnyStr:
-        return self._first.pop(0) if self._first else self._step()
+        if self._first:
+            return self._first.pop(0)
+        try:
+            return self._step()
+        except BaseException:
+            self._used = True
+            raise
 
     def _step(self) -> AnyStr:
         try:
@@ -143,6 +169,7 @@ class Chunks(Generic[AnyStr]):
 
     def close(self) -> None:
         """Stops the stream and closes the source; after the first time it does nothing."""
+        self._used = True
         self._first.clear()
         self._close("disconnect", None)
 
@@ -176,6 +203,7 @@ class AsyncChunks(Generic[AnyStr]):
         self._source = source
         self._on_closed = on_closed
         self.first: list[AnyStr] = []
+        self._used = False
         self._once = threading.Lock()
 
     @property
@@ -184,7 +212,12 @@ class AsyncChunks(Generic[AnyStr]):
         return self._once.locked()
 
     async def prime(self) -> None:
-        """Makes the first chunk now, if there is none, so that an early failure is raised here."""
+        """Makes the first chunk now, if there is none, so that an early failure is raised here.
+
+        Raises:
+            UsedTwice: the stream is over.
+        """
+        aiter(self)
         if self.first:
             return
         try:
@@ -193,10 +226,18 @@ class AsyncChunks(Generic[AnyStr]):
             return
 
     def __aiter__(self) -> AsyncIterator[AnyStr]:
+        if self._used:
+            raise _used_twice()
         return self
 
     async def __anext__(self) -> AnyStr:
-        return self.first.pop(0) if self.first else await self._step()
+        if self.first:
+            return self.first.pop(0)
+        try:
+            return await self._step()
+        except BaseException:
+            self._used = True
+            raise
 
     async def _step(self) -> AnyStr:
         if self.over:  # `adrive` would ask the source for more.
@@ -211,7 +252,10 @@ class AsyncChunks(Generic[AnyStr]):
             raise
 
     async def aclose(self) -> None:
-        """Stops the stream and closes the source; after the first time it does nothing."""
+        """Stops the stream and closes the source; after the first time it does nothing.
+
+        (What is closed can be iterated, once: frameworks do so for HEAD. It gives nothing.)
+        """
         self.first.clear()
         await self._aclose("disconnect", None)
 

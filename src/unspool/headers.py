@@ -36,9 +36,9 @@ _CODING = re.compile(
 _ATTR_CHARS = "!#$&+-.^_`|~"
 
 # What the plain `filename` parameter may hold without any browser misreading it: a
-# quoted-string (RFC 9110 §5.6.4) without quote and backslash, and without "%", which
-# some browsers decode there.
-_NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%]')
+# quoted-string (RFC 9110 §5.6.4) without quote and backslash, and without "%" and "=?"
+# (RFC 2047), which some browsers decode there.
+_NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%]|=(?=\?)')
 
 # Most file systems stop at 255 bytes a name.
 _FILENAME_BYTES_MAX = 255

@@ -11,7 +11,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ACTIVE", "RowLoop", "csv_rows", "html_rows", "json_rows", "no_rows", "sheet_rows"]
+__all__ = [
+    "ACTIVE",
+    "ArrowStream",
+    "RowLoop",
+    "csv_rows",
+    "html_rows",
+    "json_rows",
+    "no_rows",
+    "sheet_rows",
+]
 
 try:
     _kernel: Any = import_module("unspool._kernel")
@@ -22,6 +31,9 @@ ACTIVE: bool = _kernel is not None
 """Whether the loops in C are there."""
 
 RowLoop = Callable[..., bytes | None]
+
+ArrowStream: Any = _kernel.ArrowStream if _kernel else None
+"""Reads the batches of an Arrow C stream; None where it was not built."""
 
 
 def no_rows(*_: object) -> None:

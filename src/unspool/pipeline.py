@@ -5,13 +5,13 @@ Sans I/O: it knows no socket, thread, loop, clock or framework. Times come in as
 
 from __future__ import annotations
 
-from typing import AnyStr, Generic
+from typing import AnyStr, Generic, NoReturn
 
 from unspool.coalesce import Coalescer
 from unspool.errors import DeadlineExceeded, RowError
-from unspool.types import Batch, Encoder, Stage
+from unspool.types import Batch, Encoder, Stage, is_columnar
 
-__all__ = ["BATCH_ROWS", "Pipeline"]
+__all__ = ["BATCH_ROWS", "Encoded", "Pipeline"]
 
 # How much larger than the last a batch may be: the guess of what fills a chunk may be wrong.
 _GROWTH = 8
@@ -23,12 +23,30 @@ _SLACK = 32
 # Above some hundred rows a batch gains nothing more. Narrow rows fill a chunk with this many.
 BATCH_ROWS = 1024
 
+# Rows of a columnar batch cost so much less: narrow ones still fill a chunk.
+_COLUMNAR = 16
+
+
+class Encoded(Generic[AnyStr]):
+    """A batch that became bytes before it was fed, or some of it, and what ended it."""
+
+    def __init__(
+        self, piece: AnyStr, rows: int, error: Exception | None = None, *, columnar: bool = False
+    ) -> None:
+        self.piece: AnyStr = piece
+        self.rows = rows
+        self.error = error
+        self.columnar = columnar
+
+    def __len__(self) -> int:
+        return self.rows
+
 
 class Pipeline(Generic[AnyStr]):
     """One stream's encoder and coalescer, and its compressor, if it has one.
 
     `rows` counts what went in, `sent` what came out. Holds less than one chunk and what the
-    compressor holds. Used by one thread at a time.
+    compressor holds. Used by one thread at a time, except that one more may `encode`.
     """
 
     def __init__(
@@ -64,7 +82,7 @@ class Pipeline(Generic[AnyStr]):
             if self._compressor is not None:
                 self._compressor.begin()
 
-    def feed(self, batch: Batch, made_at: float, now: float) -> AnyStr:
+    def feed(self, batch: Batch | Encoded[AnyStr], made_at: float, now: float) -> AnyStr:
         """A chunk, if one is due; else nothing. An empty batch only lets time pass.
 
         Raises:
@@ -73,25 +91,50 @@ class Pipeline(Generic[AnyStr]):
             DeadlineExceeded: `deadline_s` after the first call.
         """
         self._check_deadline(now)
-        try:
-            piece = self._encoder.feed(batch)
-        except RowError as error:
-            good = error.row - 1
-            if good:
-                self._coalescer.hold(self._encoder.feed(_head(batch, good)))
-            error.place_after(self.rows)
-            self.rows += good
-            raise
-        if batch:
-            self.rows += len(batch)
-            self.want = self._next_want(len(batch), len(piece))
-        chunk = self._coalescer.feed(piece, made_at, now)
+        encoded: Encoded[AnyStr] = batch if isinstance(batch, Encoded) else self.encode(batch)
+        if encoded.error is not None:
+            self._fail(encoded, encoded.error)
+        if encoded.rows:
+            self.want = self._next_want(encoded)
+            self.rows += encoded.rows
+        chunk = self._coalescer.feed(encoded.piece, made_at, now)
         if chunk:
             self._sent_at = now
         elif self._keep_alive and self.sent and now - self._sent_at >= self._keep_alive[1]:
             self._sent_at = now
             chunk = self._keep_alive[0]
         return self._out(chunk)
+
+    def encode(self, batch: Batch) -> Encoded[AnyStr]:
+        """The batch as bytes, for `feed`, which raises what went wrong.
+
+        May run on another thread than `feed`, ahead of it: batch by batch, in order.
+        """
+        self.begin()
+        try:
+            return Encoded(self._encoder.feed(batch), len(batch), columnar=is_columnar(batch))
+        except RowError as error:
+            return self._up_to(batch, error)
+        except Exception as error:
+            return Encoded(self._coalescer.empty, 0, error)
+
+    def _up_to(self, batch: Batch, error: RowError) -> Encoded[AnyStr]:
+        """The rows before the first that is at fault, and what is wrong with that one."""
+        piece = self._coalescer.empty
+        while good := error.row - 1:
+            try:
+                piece = self._encoder.feed(_head(batch, good))
+                break
+            except RowError as earlier:  # The encoder had looked at something else first.
+                error = earlier
+        return Encoded(piece, good, error)
+
+    def _fail(self, encoded: Encoded[AnyStr], error: Exception) -> NoReturn:
+        self._coalescer.hold(encoded.piece)
+        if isinstance(error, RowError):
+            error.place_after(self.rows)
+        self.rows += encoded.rows
+        raise error from error.__cause__
 
     def flush(self) -> AnyStr:
         """All that is held, now."""
@@ -121,10 +164,12 @@ class Pipeline(Generic[AnyStr]):
                 f"(deadline_s). {self.rows} rows were made. Raise the limit or send less."
             )
 
-    def _next_want(self, rows: int, size: int) -> int:
-        fill = self._coalescer.target * rows // size if size else self._batch_rows
+    def _next_want(self, encoded: Encoded[AnyStr]) -> int:
+        most = self._batch_rows * (_COLUMNAR if encoded.columnar else 1)
+        size = len(encoded.piece)
+        fill = self._coalescer.target * encoded.rows // size if size else most
         fill += fill // _SLACK + 1
-        batches = -(-fill // self._batch_rows)
+        batches = -(-fill // most)
         return max(1, min(self.want * _GROWTH, -(-fill // batches)))
 
     def _out(self, chunk: AnyStr) -> AnyStr:

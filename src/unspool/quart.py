@@ -91,9 +91,9 @@ class _Body(ResponseBody):
         traceback: TracebackType | None,
     ) -> None:
         failure = error if isinstance(error, Exception) else None
-        if failure is not None:
-            await asgi.reset(self._scope)
         await asyncio.shield(self.end(failure))
+        if failure is not None:
+            await asgi.reset(self._scope)  # The last thing: see there.
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:

@@ -64,6 +64,10 @@ _POLL_MARGIN_S = 0.15
 # Far more than the flush time, so that the client leaves while the source gives nothing.
 _SLOW_GAP_S = 2.0
 
+# A short stream whose every row is a chunk: the gap is just longer than the flush time.
+_SHORT_ROWS = 6
+_SHORT_GAP_S = 0.06
+
 # A row is at the client this soon after it was made: the flush time and a generous margin.
 # The gap is twice that, so that a row that waits for the next one is late.
 _ARRIVES_WITHIN_S = 0.15
@@ -74,6 +78,7 @@ _TIMELY_ROWS = 4
 # ones of a loopback device the kernel alone would hold megabytes. The rows are wide, so that
 # whatever has a bound reaches it soon.
 _STALL_S = 1.0
+_STALL_SHORT_S = 0.3
 _STALL_PAD = 1000
 _STALL_WINDOW_BYTES = 64 * 1024
 _STALL_SEGMENT_BYTES = 1400
@@ -427,6 +432,27 @@ def _leave(app: _App, *, after: int) -> str:
     return f"closed after {app.closed(id):.2f} s"
 
 
+def _leave_each(app: _App) -> str:
+    worst = 0.0
+    for after in range(_SHORT_ROWS + 1):
+        id = app.new_id()
+        with closing(app.ask(f"/slow?n={_SHORT_ROWS}&gap={_SHORT_GAP_S}&id={id}")) as answer:
+            # Counted as rows: where nothing frames the chunks, two can come as one.
+            got, chunks = 0, answer.chunks()
+            while got < after and (chunk := next(chunks, b"")):
+                got += chunk.count(b"\n")
+        _expect(got >= after, f"{answer.ending} after {got} chunks of {_SHORT_ROWS}")
+        worst = max(worst, app.closed(id))
+    return f"after 0 to {_SHORT_ROWS} of {_SHORT_ROWS} chunks; closed after {worst:.2f} s"
+
+
+def _leave_stalled(app: _App) -> str:
+    id = app.new_id()
+    with closing(app.ask(f"/endless?pad={_STALL_PAD}&id={id}", stalls=True)):
+        _made_when_still(app, id, _STALL_SHORT_S)
+    return f"closed after {app.closed(id):.2f} s"
+
+
 def _leave_slow(app: _App) -> str:
     id = app.new_id()
     with closing(app.ask(f"/slow?n=5&gap={_SLOW_GAP_S}&id={id}")) as answer:
@@ -437,7 +463,7 @@ def _leave_slow(app: _App) -> str:
 def _stall(app: _App) -> str:
     id = app.new_id()
     with closing(app.ask(f"/endless?pad={_STALL_PAD}&id={id}", stalls=True)) as answer:
-        made = _made_when_still(app, id)
+        made = _made_when_still(app, id, _STALL_S)
         wanted = (made + _STALL_MORE_ROWS) * _STALL_PAD
         body = bytearray()
         for chunk in answer.chunks():
@@ -450,11 +476,11 @@ def _stall(app: _App) -> str:
     return f"stopped before row {made + 1000}, went on afterwards"
 
 
-def _made_when_still(app: _App, id: str) -> int:
+def _made_when_still(app: _App, id: str, still_s: float) -> int:
     """Waits until no row is made for a while; gives how many there are, rounded down."""
     began = still_since = monotonic()
     made = 0
-    while monotonic() - still_since < _STALL_S:
+    while monotonic() - still_since < still_s:
         sleep(_POLL_S)
         now = max(app.log(id)["made"], default=0)
         if now > made:
@@ -499,7 +525,9 @@ _CASES: dict[str, Callable[[_App], str]] = {
         for at in (1, 1000, 100_000)
     },
     **{f"leave-{after}": partial(_leave, after=after) for after in (0, 1, 2, 5, 10)},
+    "leave-each": _leave_each,
     "leave-slow": _leave_slow,
+    "leave-stalled": _leave_stalled,
     "stall": _stall,
     "timely": _timely,
     "closed-once": _closed_once,
@@ -514,6 +542,8 @@ CASES: tuple[str, ...] = tuple(_CASES)
 - `late-V-K`: a failure after K rows can be seen over HTTP/V: the last chunk is missing, or the
   announced length is not reached, or the connection is reset. What has arrived are rows.
 - `leave-C`: the client leaves after C chunks, and the source is closed in 0.5 s.
+- `leave-each`: the client leaves after 0, 1, … and all chunks of a short stream: closed in 0.5 s.
+- `leave-stalled`: it leaves after it has read nothing for a while: closed in 0.5 s.
 - `leave-slow`: the same while the source takes 2 s for a row: closed 0.5 s after that row.
 - `stall`: the client stops reading, and no more rows are made; it reads on, and they are.
 - `timely`: each row arrives within 0.15 s of being made.

@@ -15,6 +15,7 @@ __all__ = [
     "Row",
     "Source",
     "Stage",
+    "is_columnar",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
@@ -28,6 +29,15 @@ Batch = Sequence[Row]
 
 A batch with an attribute `columns` (see `unspool.sources.batches.Records`) names the columns of
 its rows, also if it is empty."""
+
+
+def is_columnar(batch: object) -> bool:
+    """Whether a batch has columns, which encoders in C take while other threads run.
+
+    Such a batch says so by `nogil = True`. It can still be used as a sequence of tuples, but that
+    makes them.
+    """
+    return getattr(batch, "nogil", False)
 
 
 class Encoder(Protocol[Piece_co]):

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from unspool.connection import Watch, break_off, ends_cleanly, socket_of, warn_of
 from unspool.drive import Chunks, drive
-from unspool.errors import BrokenApp, LengthMismatch, NotAcceptable, UsageError, UsedTwice
+from unspool.errors import BrokenApp, LengthMismatch, NotAcceptable, UsageError
 from unspool.formats.csv import Csv
 from unspool.headers import Asked
 from unspool.sources.members import rows_for
@@ -44,15 +44,10 @@ class Body:
         self.length = length
         self._environ = environ
         self._sent = 0
-        self._over = False
         warn_of(environ)
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._over:
-            raise UsedTwice(
-                "the stream is over, and was asked for its chunks again. It can be sent once: make "
-                "a new one for each answer."
-            )
+        iter(self.chunks)  # Raises UsedTwice if they are over.
         return self
 
     def __next__(self) -> bytes:
@@ -60,12 +55,10 @@ class Body:
             chunk = next(self.chunks, b"")
             self._check_length(len(chunk))
         except Exception:
-            self._over = True
             self._break_off()
             self.close()
             raise
         if not chunk:
-            self._over = True
             raise StopIteration
         return chunk
 

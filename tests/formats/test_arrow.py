@@ -437,3 +437,19 @@ def test_every_type_of_arrow_goes_through_or_is_refused_with_column_and_way_out(
         assert str(table.schema.field("v").type) == OTHER_IN_PARQUET[name]
         expected = expected.cast(table.schema)
     assert table.equals(expected)
+
+
+@both
+def test_memory_holds_one_group_however_many_rows_there_are(format, read):
+    encoder = format().encoder(["n", "text"])
+    batch = [(n, f"text {n}" * 10) for n in range(1024)]
+    before = pa.total_allocated_bytes()
+    peaks = []
+    for _ in range(3):
+        peak = 0
+        for _ in range(150):
+            encoder.feed(batch)
+            peak = max(peak, pa.total_allocated_bytes() - before)
+        peaks.append(peak)
+    assert max(peaks) < 3 * 2**23
+    assert peaks[2] < 1.1 * peaks[0]

@@ -2,6 +2,7 @@ import csv
 import datetime
 import decimal
 import enum
+import fractions
 import io
 import uuid
 from collections import namedtuple
@@ -35,6 +36,10 @@ class Guarded(enum.Enum):
 
 class Lists(enum.Enum):
     ONE = [1]
+
+
+class Half(enum.Enum):
+    ONE = 0.5
 
 
 class Said:
@@ -117,6 +122,21 @@ TABLE = [
     ([(Guarded.FORMULA, Guarded.NOTHING)], Csv(null="NULL"), None, b"=1+1,NULL\r\n"),
     ([(Guarded.FORMULA, Said())], Csv(formula_guard=True), None, b"'=1+1,'=said\r\n"),
     ([{"=x": 1}], Csv(formula_guard=True), None, b"'=x\r\n1\r\n"),
+    (
+        [(1.5, decimal.Decimal("-2.50"), 3, "4.5", 1e300), (1e-7, None, True, "", float("nan"))],
+        Csv(delimiter=";", decimal=","),
+        None,
+        b"1,5;-2,50;3;4.5;1e+300\r\n1e-07;;True;;nan\r\n",
+    ),
+    ([(1.5, 2)], Csv(decimal=","), None, b'"1,5",2\r\n'),
+    ([(Half.ONE,)], Csv(delimiter=";", decimal=","), None, b"0,5\r\n"),
+    (
+        [(-1.5, "=1+1", "-2,5", "é")],
+        Csv.for_excel(decimal=","),
+        ["a", "b", "=c", "d"],
+        "\ufeffa;b;'=c;d\r\n-1,5;'=1+1;-2,5;é\r\n".encode(),
+    ),
+    ([(-1.5, "=1+1")], Csv.for_excel(), None, b"\xef\xbb\xbf-1.5,'=1+1\r\n"),
 ]
 
 
@@ -175,6 +195,8 @@ def test_no_rows_and_no_columns_is_an_error_that_says_what_to_do():
         {"delimiter": "\n"},
         {"line_end": "x"},
         {"quoting": "none"},
+        {"decimal": ";"},
+        {"decimal": ""},
     ],
 )
 def test_a_dialect_that_cannot_be_read_back_is_refused(dialect):
@@ -197,6 +219,12 @@ def test_sqlite_rows_have_names():
     con.close()
     assert encode(rows) == b"a,b\r\n1,x\r\n2,y\r\n"
     assert encode(rows, "csv", ["b"]) == b"b\r\nx\r\ny\r\n"
+
+
+def test_numbers_of_numpy_have_the_decimal_comma_too():
+    numpy = pytest.importorskip("numpy")
+    values = (numpy.float64(1.5), numpy.float32(0.1), numpy.int64(7), fractions.Fraction(1, 2))
+    assert encode([values], Csv(delimiter=";", decimal=",")) == b"1,5;0,1;7;1/2\r\n"
 
 
 cells = st.one_of(

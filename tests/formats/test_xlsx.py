@@ -207,7 +207,7 @@ def test_a_file_too_large_for_excel_is_refused_before_the_row_is_taken(monkeypat
     encoder = Xlsx().encoder(["n"])
     before = len(encoder.begin() + encoder.feed([(1,)]))
     row = len('<row r="3"><c r="A3"><v>2</v></c></row>')
-    monkeypatch.setattr(xlsx, "ZIP32_BYTES", before + xlsx._RESERVED_BYTES + row - over)
+    monkeypatch.setattr(xlsx, "MAX_FILE_BYTES", before + xlsx._RESERVED_BYTES + row - over)
     if over <= 0:
         encoder.feed([(2,)])
         return
@@ -352,6 +352,16 @@ def test_any_table_has_the_same_bytes_in_any_batch_size(rows, size, limit):
         sheets = [found for _, found in rows_of(encode(rows, "xlsx"))]
     assert sum(map(len, sheets)) == len(rows)
     assert all([at for at, _ in found] == list(range(1, len(found) + 1)) for found in sheets)
+
+
+def test_no_part_needs_zip64_and_every_part_is_found_without_seeking():
+    stream_unzip = pytest.importorskip("stream_unzip").stream_unzip
+    data = encode([(1,)], "xlsx")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert all(info.extract_version == 20 and not info.extra for info in archive.infolist())
+    chunks = (data[at : at + 100] for at in range(0, len(data), 100))
+    found = {name.decode(): b"".join(content).decode() for name, _, content in stream_unzip(chunks)}
+    assert found == parts(data)
 
 
 def test_memory_stays_flat():

@@ -111,3 +111,8 @@ def events():
 @app.get("/blank")
 def blank():
     return "<!doctype html>"
+
+
+@app.get("/named")
+def named():
+    return stream([(1, "a")], columns=["n", "t"], filename=flask.request.args["name"])

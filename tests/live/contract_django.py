@@ -3,6 +3,8 @@
 Below /sync, by plain views and rows: over WSGI there are no others.
 """
 
+from wsgiref.validate import validator
+
 import django
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -31,6 +33,10 @@ def awaited(name):
     return view
 
 
+def database(request):
+    return stream(request, contract.database(request.GET), "ndjson")
+
+
 def log(request):
     return JsonResponse(contract.events(), safe=False)
 
@@ -46,10 +52,12 @@ def small(request):
 
 def routes(view):
     streams = [path(name, view(name)) for name in contract.STREAMS]
-    return [*streams, path("log", log), path("reset", reset), path("small", small)]
+    others = [path(each.__name__, each) for each in (database, log, reset, small)]
+    return streams + others
 
 
 urlpatterns = [path("sync/", include(routes(plain))), path("", include(routes(awaited)))]
 
 app = WSGIHandler()
+validated = validator(app)
 asgi = ASGIHandler()

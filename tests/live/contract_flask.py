@@ -1,5 +1,7 @@
 """The contract of unspool.testing, served by Flask."""
 
+from wsgiref.validate import validator
+
 import flask
 from live import contract
 
@@ -9,12 +11,17 @@ app = flask.Flask(__name__)
 
 
 def answer():
-    name = flask.request.endpoint
-    return stream(contract.Rows(name, flask.request.args.to_dict()), "ndjson")
+    name, args = flask.request.endpoint, flask.request.args.to_dict()
+    return stream(contract.Rows(name, args, lambda: flask.request.args["id"]), "ndjson")
 
 
 for name in contract.STREAMS:
     app.add_url_rule(f"/{name}", name, answer)
+
+
+@app.get("/database")
+def database():
+    return stream(contract.database(flask.request.args), "ndjson")
 
 
 @app.get("/log")
@@ -31,3 +38,6 @@ def reset():
 @app.get("/small")
 def small():
     return "ok"
+
+
+validated = validator(app)

@@ -10,9 +10,14 @@ app = quart.Quart(__name__)
 
 def view(name, rows):
     async def answer():
-        return await stream(rows(name, quart.request.args.to_dict()), "ndjson")
+        args = quart.request.args.to_dict()
+        return await stream(rows(name, args, lambda: quart.request.args["id"]), "ndjson")
 
     return answer
+
+
+async def database():
+    return await stream(contract.database(quart.request.args), "ndjson")
 
 
 async def log():
@@ -31,5 +36,5 @@ async def small():
 for prefix, rows in ("", contract.AsyncRows), ("/sync", contract.Rows):
     for name in contract.STREAMS:
         app.add_url_rule(f"{prefix}/{name}", f"{prefix}{name}", view(name, rows))
-    for answer in log, reset, small:
+    for answer in database, log, reset, small:
         app.add_url_rule(f"{prefix}/{answer.__name__}", f"{prefix}{answer.__name__}", answer)

@@ -36,6 +36,7 @@ GTHREAD = GUNICORN + "gthread --threads 8"
 UWSGI = "uwsgi --threads 8 --need-app --die-on-term --disable-logging --wsgi {app} "
 GRANIAN = "granian --host 127.0.0.1 --port {port} {app} --interface "
 UVICORN = "uvicorn --log-level warning --port {port} {app} --http "
+MOD_WSGI = "python {here}/run_mod_wsgi.py {port} {app} "
 
 STACKS = {
     # A stalled client keeps one sync worker for itself; the log is asked for beside it.
@@ -49,6 +50,8 @@ STACKS = {
     "cheroot": Stack("wsgi", "python {here}/run_cheroot.py {port} {app}"),
     "werkzeug": Stack("wsgi", "python {here}/run_werkzeug.py {port} {app}"),
     "werkzeug debugger": Stack("wsgi", "python {here}/run_werkzeug.py {port} {app} debug"),
+    "mod_wsgi daemon": Stack("wsgi", MOD_WSGI + "daemon"),
+    "mod_wsgi embedded": Stack("wsgi", MOD_WSGI + "embedded"),
     "nginx 1.0, gunicorn": Stack("wsgi", GTHREAD, front="1.0"),
     "nginx 1.1, gunicorn": Stack("wsgi", GTHREAD, front="1.1"),
     "gunicorn asgi": Stack("asgi", GUNICORN + "asgi"),
@@ -56,6 +59,7 @@ STACKS = {
     "uvicorn h11": Stack("asgi", UVICORN + "h11"),
     "uvicorn httptools": Stack("asgi", UVICORN + "httptools"),
     "hypercorn": Stack("asgi", "hypercorn -b 127.0.0.1:{port} {app}"),
+    "daphne": Stack("asgi", "daphne -v 0 -b 127.0.0.1 -p {port} {app}"),
 }
 
 # Nothing but what is needed to run in a folder of its own, as any user, in the foreground.
@@ -86,10 +90,12 @@ http {{
 
 
 class Server:
-    def __init__(self, process, port):
+    def __init__(self, process, port, folder, ports):
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
+        self.folder = folder
+        self.ports = ports  # Its own, and that of what stands before it.
 
     def pids(self):
         """The server's processes, the one that answers last."""
@@ -98,6 +104,10 @@ class Server:
             path = Path(f"/proc/{pid}/task/{pid}/children")
             pids += [int(child) for child in path.read_text().split()]
         return pids
+
+    def log(self):
+        """What the server, and what stands before it, have printed."""
+        return "".join(path.read_text() for path in self.folder.glob("*.log"))
 
     def peak_kib(self):
         return max(_status(pid, "VmHWM") for pid in self.pids())
@@ -116,20 +126,20 @@ def serve(name, app="app:app", folder=HERE):
     stack = STACKS[name]
     with ExitStack() as cleanup:
         temp = Path(cleanup.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        (temp / "contract.log").touch()
+        (temp / "contract.json").touch()
         env = {
             **os.environ,
             "FLIGHTS_DB": str(FLIGHTS),
-            "CONTRACT_LOG": str(temp / "contract.log"),
+            "CONTRACT_LOG": str(temp / "contract.json"),
             "PYTHONPATH": os.pathsep.join(map(str, [folder, HERE.parent, ROOT / "src"])),
         }
-        port = free_port()
+        port = behind = free_port()
         command = stack.command.format(port=port, app=app, here=HERE).split()
         command[0] = str(Path(sys.executable).parent / command[0])
         process = cleanup.enter_context(running(command, port, folder, env, temp / "server.log"))
         if stack.front:
             port = proxy(cleanup, temp, port, stack.front)
-        yield Server(process, port)
+        yield Server(process, port, temp, {port, behind})
 
 
 def nginx():

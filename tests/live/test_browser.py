@@ -1,8 +1,12 @@
 """The example's page in a real Chromium."""
 
 import csv
+import unicodedata
 
 import pytest
+from test_filenames import NAMES
+
+from unspool.headers import content_disposition
 
 
 def test_the_three_ways_stream_on_the_page_with_live_progress(example, page):
@@ -48,6 +52,24 @@ def test_the_browser_downloads_the_file_under_its_name(example, page, tmp_path):
     download.value.save_as(tmp_path / "flights.csv")
     with (tmp_path / "flights.csv").open(newline="") as file:
         assert sum(1 for _ in csv.reader(file)) == 50_001
+
+
+def test_the_browser_saves_under_every_name(gunicorn, page):
+    """As `browser-download-filename` says: Chromium itself puts "_" for what no file may have."""
+    from browser_download_filename import suggested_filename
+
+    page.goto(gunicorn.url + "/blank")
+    for name in NAMES:
+        with page.expect_download() as download:
+            page.evaluate("name => { location = '/named?name=' + encodeURIComponent(name) }", name)
+        expected = name if "." in name else name + ".csv"
+        value = content_disposition(expected)
+        assert download.value.suggested_filename == suggested_filename(
+            content_disposition=value, platform="posix"
+        )
+        if not set(name) & set("\"%*?|~'`") and not name.startswith((".", "\u200b")):
+            assert download.value.suggested_filename == unicodedata.normalize("NFC", expected)
+        assert download.value.path().read_bytes() == b"n,t\r\n1,a\r\n"
 
 
 @pytest.mark.parametrize("path", ["/slow-table", "/compressed-slow-table"])

@@ -6,7 +6,7 @@ import time
 import pytest
 from helpers import new_source
 
-from unspool import NotIterable
+from unspool import NotIterable, UsedTwice
 from unspool.sources.affinity import is_thread_bound
 
 
@@ -326,3 +326,11 @@ def test_a_source_with_random_pauses_loses_and_repeats_nothing(trial):
         got.extend(batch)
     assert got == list(range(300))
     close(source)
+
+
+def test_a_generator_that_is_over_is_refused_and_one_that_has_begun_is_not():
+    rows = squares(3)
+    assert next(rows) == 0
+    assert drain(new_source(rows)) == [1, 4]
+    with pytest.raises(UsedTwice, match="gives its rows once"):
+        new_source(rows)

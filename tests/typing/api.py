@@ -6,7 +6,22 @@ from collections.abc import Iterator
 
 import flask
 
-from unspool import Csv, Json, Ndjson, RowError, Stream, Text
+from unspool import (
+    Arrow,
+    Csv,
+    Event,
+    Json,
+    Member,
+    Ndjson,
+    Parquet,
+    RowError,
+    Sse,
+    Stream,
+    Text,
+    Verdict,
+    Zip,
+    verify,
+)
 from unspool.flask import (
     StreamResponse,
     stream,
@@ -62,7 +77,8 @@ def view_iterator() -> Iterator[str]:
 
 
 def plans() -> list[Stream]:
-    formats: list[Format] = [Csv(), Json(), Ndjson(), Text("text/html")]
+    formats: list[Format] = [Csv(), Json(), Ndjson(), Text("text/html"), Sse(), Zip()]
+    formats += [Arrow(batch_rows=10), Parquet(compression="zstd")]
     encoder: Encoder[bytes] = formats[0].encoder(None)
     data: bytes = encoder.begin() + encoder.feed([(1,)]) + encoder.end()
     return [Stream([data], format) for format in formats]
@@ -70,3 +86,23 @@ def plans() -> list[Stream]:
 
 def place(error: RowError) -> tuple[int, str | int | None]:
     return error.row, error.column
+
+
+@app.get("/zip")
+def view_zip() -> StreamResponse:
+    return stream((Member(f"{n}.csv", rows(), columns=["id", "name"]) for n in range(3)), "zip")
+
+
+@app.get("/choice")
+def view_choice() -> StreamResponse:
+    return stream(rows(), formats=["csv", Ndjson(end_mark=True)], columns=["id", "name"])
+
+
+@app.get("/events")
+def view_events() -> StreamResponse:
+    return stream((Event({"n": n}, id=n) for n in range(3)), Sse(retry_ms=1000), keep_alive_s=15)
+
+
+def whole(path: str) -> int | None:
+    verdict: Verdict = verify(path)
+    return verdict.rows if verdict.complete else None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
-from unspool.asgi.guard import STATE
+from unspool.asgi.guard import STATE, State
 from unspool.asgi.types import Headers, Message, Receive, Scope, Send
-from unspool.connection import break_off, socket_to
+from unspool.connection import DRAIN_S, break_off, socket_to, unsent
 from unspool.drive import AsyncChunks, adrive
-from unspool.errors import NotAcceptable
+from unspool.errors import LengthMismatch, NotAcceptable
 from unspool.formats.csv import Csv
 from unspool.headers import Asked, merged
 from unspool.observe import Outcome
@@ -119,8 +121,9 @@ async def respond(
 
     The first chunk is made before anything is sent: what fails before it is raised while
     another answer can still be given. What fails later is raised, and never followed by the
-    last message; without a `guard`, the connection is reset (HTTP/1). Stops when the client
-    leaves.
+    last message; the connection is reset, too, without a `guard` (HTTP/1) or where closing it
+    would end the answer (HTTP/1.0). A declared Content-Length is held to. Stops when the
+    client leaves.
     """
     try:
         if scope["method"] == "HEAD":
@@ -128,34 +131,50 @@ async def respond(
             await send(_body(b"", more=False))
             return
         await chunks.prime()
-        await _until_client_leaves(_send_all(chunks, status, headers, scope, send), receive)
-        if STATE in scope:
-            scope[STATE].open = False  # Also if the client left: nobody can be misled.
+        state = scope.get(STATE)
+        try:
+            sending = _send_all(chunks, status, list(headers), state, send)
+            await _until_client_leaves(sending, receive)
+        except Exception as error:
+            # Not before: the reset itself would look as if the client had left.
+            await _break_off(scope, state, error)
+            raise
+        if state is not None:
+            state.open = False  # Also if the client left: nobody can be misled.
     finally:
-        await asyncio.shield(chunks.aclose())
+        if not chunks.over:
+            await asyncio.shield(chunks.aclose())
 
 
 async def _send_all(
-    chunks: AsyncChunks[bytes], status: int, headers: Headers, scope: Scope, send: Send
+    chunks: AsyncChunks[bytes],
+    status: int,
+    headers: list[tuple[str, str]],
+    state: State | None,
+    send: Send,
 ) -> None:
-    state = scope.get(STATE)
     if state is not None:
         state.open = True
     await _deliver(send, _start(status, headers))
-    try:
-        async for chunk in chunks:
-            await _deliver(send, _body(chunk, more=True))
-    except _ClientLeftError:
-        raise
-    except Exception as error:
-        if state is None:
-            await reset(scope)
-        else:
-            state.error = error
-        raise
+    length, sent = _declared_length(headers), 0
+    async for chunk in chunks:
+        sent += len(chunk)
+        if length is not None and sent > length:
+            raise LengthMismatch(length, sent)
+        await _deliver(send, _body(chunk, more=True))
+    if length is not None and sent < length:
+        raise LengthMismatch(length, sent)
     if state is not None:
         state.open = False
     await _deliver(send, _body(b"", more=False))
+
+
+async def _break_off(scope: Scope, state: State | None, error: Exception) -> None:
+    """Sees to it that a failed answer does not end cleanly."""
+    if state is not None:
+        state.error = error
+    if state is None or scope.get("http_version") in {"1.0", "1"}:  # Granian says "1".
+        await reset(scope)
 
 
 class _ClientLeftError(Exception):
@@ -190,12 +209,31 @@ async def _client_left(receive: Receive) -> None:
 
 
 async def reset(scope: Scope) -> None:
-    """Resets the connection of a request (HTTP/1), whose answer has failed."""
+    """Resets the connection of a request (HTTP/1), whose answer has failed.
+
+    The failure must be raised right after this, with nothing awaited in between: to the
+    server, and to what listens beside the answer, the client has left now, and they would
+    cancel what is still running, and lose the failure.
+    """
     client = scope.get("client")
     if client and client[1] and scope.get("http_version", "1.1").startswith("1"):
         connection = socket_to(client[0], int(client[1]))  # Granian gives a str.
         if connection is not None:
-            await asyncio.to_thread(break_off, connection)
+            await _drained(connection)
+            break_off(connection, drain_s=0)
+
+
+async def _drained(connection: socket.socket) -> None:
+    """Waits until the client's side has what was sent, but not long: a reset throws it away."""
+    deadline = monotonic() + DRAIN_S
+    while unsent(connection) and monotonic() < deadline:  # noqa: ASYNC110 (only the kernel knows)
+        await asyncio.sleep(0.005)
+
+
+def _declared_length(headers: Headers) -> int | None:
+    """What Content-Length says. Some servers would send less or more without a word."""
+    lengths = [value for name, value in headers if name.lower() == "content-length"]
+    return int(lengths[0]) if lengths else None
 
 
 def _start(status: int, headers: Headers) -> Message:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from unspool.asgi.types import App, Message, Receive, Scope, Send
 from unspool.errors import StreamError
 
-__all__ = ["STATE", "guard"]
+__all__ = ["STATE", "State", "guard"]
 
 STATE = "unspool"
 """Under this key of the scope, the guard and the answer know each other."""
 
 
-class _State:
+class State:
     """Whether an answer of ours has begun and is not complete."""
 
     open = False
@@ -32,13 +32,14 @@ def guard(app: App) -> App:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        state = scope[STATE] = _State()
+        state = scope[STATE] = State()
 
         async def send_unless_broken(message: Message) -> None:
             last = message["type"] == "http.response.body" and not message.get("more_body")
             if last and state.open:
                 raise StreamError(
-                    "the stream failed, and a middleware tried to end its answer."
+                    f"the stream failed ({state.error!r}), and a middleware tried to end its "
+                    "answer."
                 ) from state.error
             await send(message)
 

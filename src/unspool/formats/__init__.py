@@ -39,7 +39,7 @@ def find(format: str | Format) -> Format:
 
     >>> find("csv")
     Csv(delimiter=',', line_end='\\r\\n', quoting='minimal', null='', bom=False, header=True, \
-formula_guard=False, end_mark=False)
+formula_guard=False, decimal='.', end_mark=False)
     """
     if not isinstance(format, str):
         if callable(getattr(format, "encoder", None)) and not isinstance(format, type):

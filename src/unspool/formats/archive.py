@@ -62,14 +62,15 @@ class Archive:
 
     def __init__(self) -> None:
         self._members: list[_Member] = []
-        self._offset = 0
+        self.offset = 0
+        """How many bytes the archive has by now."""
         self._deflater: Any = None
         self._portion = bytearray()
 
     def open(self, name: str, *, compressed: bool = False, large: bool = False) -> bytes:
         """What stands before a member; `large` if it may have 4 GiB or more."""
         self._deflater = _deflater(0 if compressed else _LEVEL)
-        member = _Member(name.encode(), large, self._offset)
+        member = _Member(name.encode(), large, self.offset)
         self._members.append(member)
         # ZIP64 must be said here, or readers of streams misread the descriptor (§4.3.9.2).
         size = _MEMBER_BYTES_MAX if large else 0
@@ -106,9 +107,13 @@ class Archive:
         sizes = (member.compressed, member.size)
         return rest + self._counted(pack(layout, 0x08074B50, member.crc, *sizes))
 
+    def add(self, name: str, data: bytes) -> bytes:
+        """A whole member."""
+        return self.open(name) + self.write(data) + self.close()
+
     def end(self) -> bytes:
         """The directory."""
-        start = self._offset
+        start = self.offset
         directory = b"".join(map(_entry, self._members))
         return directory + _end(len(self._members), len(directory), start)
 
@@ -123,7 +128,7 @@ class Archive:
         return self._counted(data)
 
     def _counted(self, data: bytes) -> bytes:
-        self._offset += len(data)
+        self.offset += len(data)
         return data
 
 

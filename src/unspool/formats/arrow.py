@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from unspool.formats.arrow_types import pyarrow
 from unspool.formats.groups import Groups, check_group
@@ -41,8 +41,15 @@ class Arrow:
     schema: Any = None
     batch_rows: int = 8192
 
-    media_type: ClassVar[str] = "application/vnd.apache.arrow.stream"
-    suffix: ClassVar[str] = ".arrows"
+    @property
+    def media_type(self) -> str:
+        """The value of Content-Type."""
+        return "application/vnd.apache.arrow.stream"
+
+    @property
+    def suffix(self) -> str:
+        """How names of such files end."""
+        return ".arrows"
 
     def __post_init__(self) -> None:
         check_group("batch_rows", self.batch_rows)

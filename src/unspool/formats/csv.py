@@ -43,6 +43,7 @@ class Csv:
         header: whether the first line has the column names, where they are known.
         formula_guard: puts a `'` before text that a spreadsheet would run as a formula.
             Numbers, typed or as text, are never touched.
+        decimal: the mark before the fraction of a float or Decimal: "." or ",".
         end_mark: a last line `# 3 rows`, by which a reader knows that it has them all;
             for servers that hide a failure.
 
@@ -60,7 +61,24 @@ class Csv:
     bom: bool = False
     header: bool = True
     formula_guard: bool = False
+    decimal: Literal[".", ","] = "."
     end_mark: bool = False
+
+    @classmethod
+    def for_excel(cls, decimal: Literal[".", ","] = ".") -> Csv:
+        """The dialect for files that people open in a spreadsheet, and programs do not read.
+
+        Args:
+            decimal: the mark that their country writes: where it is a comma, Excel wants `;`
+                between cells, and gets it.
+
+        It begins with a byte order mark and has the formula guard on.
+
+        >>> Csv.for_excel(decimal=",").encoder(None).feed([(1.5, "=1+1", "-2")])
+        b"1,5;'=1+1;-2\\r\\n"
+        """
+        delimiter = ";" if decimal == "," else ","
+        return cls(delimiter=delimiter, bom=True, formula_guard=True, decimal=decimal)
 
     @property
     def media_type(self) -> str:
@@ -82,6 +100,8 @@ class Csv:
             raise UsageError(f"line_end {self.line_end!r} must be '\\r\\n', '\\n' or '\\r'.")
         if self.quoting not in _QUOTINGS:
             raise UsageError(f"quoting {self.quoting!r} must be one of {', '.join(_QUOTINGS)}.")
+        if self.decimal not in {".", ","}:
+            raise UsageError(f"decimal {self.decimal!r} must be '.' or ','.")
 
     def encoder(self, columns: Sequence[str] | None) -> CsvEncoder:
         """A new encoder for one stream."""
@@ -100,6 +120,7 @@ class CsvEncoder:
             quoting=dialect.quoting,
             null=dialect.null,
             formula_guard=dialect.formula_guard,
+            decimal_comma=dialect.decimal == ",",
         )
         self._started = False
         self._rows = 0
@@ -143,7 +164,8 @@ class CsvEncoder:
 
     def _encode(self, batch: Batch) -> bytes:
         loop = self._loop
-        data = kernel.csv_rows(batch, self._cells.shape, loop.dialect, loop.converts)
+        in_kernel = kernel.no_rows if loop.decimal_comma else kernel.csv_rows
+        data = in_kernel(batch, self._cells.shape, loop.dialect, loop.converts)
         return self._in_python(self._cells.take(batch)) if data is None else data
 
     def _in_python(self, rows: Sequence[Sequence[Any]]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import numbers
 import re
 import sys
 import uuid
@@ -64,16 +65,27 @@ class CsvRows:
         dialect: what the kernel must know of it.
         converts: what to make of a value of each type, before it is written as csv.writer
             would; None: nothing. The kernel leaves batches with other types to Python.
+        decimal_comma: whether floats have one, which the kernel does not know.
     """
 
     def __init__(
-        self, *, delimiter: str, line_end: str, quoting: str, null: str, formula_guard: bool
+        self,
+        *,
+        delimiter: str,
+        line_end: str,
+        quoting: str,
+        null: str,
+        formula_guard: bool,
+        decimal_comma: bool,
     ) -> None:
         starts = "".join(_FORMULA_START) if formula_guard else ""
         self.dialect = (delimiter, line_end, _QUOTING[quoting], null, starts)
         self.converts: dict[type, Convert | None] = dict.fromkeys([*_TEXTS, type(None)])
         if formula_guard:
             self.converts[str] = _guarded
+        if decimal_comma:
+            self.converts |= dict.fromkeys([float, decimal.Decimal], _with_comma)
+        self.decimal_comma = decimal_comma
         self._delimiter, self._line_end, self._null = delimiter, line_end, null
         self._guards = formula_guard
         self._specials = (delimiter, '"', "\n", "\r")
@@ -185,6 +197,8 @@ class CsvRows:
         """How CSV shows a type that it meets for the first time; None if it cannot."""
         if issubclass(kind, Enum):
             return self._convert_enum(kind)
+        if self.decimal_comma and _has_fraction(kind):
+            return _with_comma
         if issubclass(kind, (str, int, float)):
             return str
         if issubclass(kind, _NOT_CELLS) or kind.__str__ is object.__str__:
@@ -229,6 +243,16 @@ def _is_number(kind: type) -> bool:
     """As csv.writer decides it."""
     names = ("__index__", "__int__", "__float__")
     return issubclass(kind, complex) or any(hasattr(kind, name) for name in names)
+
+
+def _has_fraction(kind: type) -> bool:
+    """Whether such numbers have a decimal point; those of numpy are no floats, all but one."""
+    real = issubclass(kind, numbers.Real) and not issubclass(kind, numbers.Rational)
+    return real or issubclass(kind, decimal.Decimal)
+
+
+def _with_comma(value: object) -> str:
+    return str(value).replace(".", ",")
 
 
 def _guarded(text: str) -> str:

@@ -115,7 +115,7 @@ class Groups:
                 index=0,
                 value=batch[0],
             )
-        return self._cells.take(batch) if batch else batch
+        return list(self._cells.take(batch)) if batch else batch  # A deque cannot be sliced.
 
     def _record_batch(self, batch: Any) -> Any:
         """A batch of Arrow data, in the schema of this stream."""

@@ -217,12 +217,12 @@ def _as_value(row: Any) -> Any:
 
 def _default(value: Any) -> Any:
     """What json.JSONEncoder asks for values that it does not know."""
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
     if isinstance(value, decimal.Decimal) and not value.is_finite():
         raise ValueError(f"the Decimal {value} is no JSON number")
     if isinstance(value, (decimal.Decimal, uuid.UUID)):
         return str(value)
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     if isinstance(value, Enum):

@@ -49,9 +49,17 @@ class Parquet:
     row_group_rows: int = 65_536
     compression: Compression = "snappy"
 
-    media_type: ClassVar[str] = "application/vnd.apache.parquet"
-    suffix: ClassVar[str] = ".parquet"
     compressed: ClassVar[bool] = True
+
+    @property
+    def media_type(self) -> str:
+        """The value of Content-Type."""
+        return "application/vnd.apache.parquet"
+
+    @property
+    def suffix(self) -> str:
+        """How names of such files end."""
+        return ".parquet"
 
     def __post_init__(self) -> None:
         check_group("row_group_rows", self.row_group_rows)

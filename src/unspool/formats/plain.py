@@ -59,12 +59,13 @@ class Plain:
     """
 
     def __init__(
-        self, format: str, cells: Cells, keeps: Callable[[type], bool] = lambda _: False
+        self, format: str, cells: Cells, keeps: Callable[[type], bool] | None = None
     ) -> None:
         self._format = format
         self._cells = cells
-        self._keeps = keeps
-        self._needed = False
+        self._keeps = keeps or (lambda _: False)
+        # The kernel takes types that are kept only when they stand in the table.
+        self._needed = keeps is not None
         self._converts: dict[type, Convert | None] = dict.fromkeys(PLAIN)
 
     @property

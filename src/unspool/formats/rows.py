@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from unspool.errors import RowError, UsageError, shown
-from unspool.types import Batch, Row
+from unspool.types import Batch, Row, is_columnar
 
 __all__ = ["Cells", "Shape", "check_columns", "columns_of", "names_of"]
 
@@ -100,6 +100,8 @@ class Cells:
         Raises:
             RowError: a row of another width or with other names, or that is no row.
         """
+        if is_columnar(batch) and len(columns_of(batch) or ()) == self.width:
+            return batch
         cuts = [self._cut_for(kind, batch) for kind in set(map(type, batch))]
         rows = batch if cuts == [None] else [self._cut(row, i) for i, row in enumerate(batch)]
         if set(map(len, rows)) - {self.width}:

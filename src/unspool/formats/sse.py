@@ -73,9 +73,17 @@ class Sse:
     retry_ms: int | None = None
     end_mark: bool = False
 
-    media_type: ClassVar[str] = "text/event-stream"
-    suffix: ClassVar[str] = ".sse"
     blank: ClassVar[bytes] = b":\n\n"
+
+    @property
+    def media_type(self) -> str:
+        """The value of Content-Type."""
+        return "text/event-stream"
+
+    @property
+    def suffix(self) -> str:
+        """How names of such files end."""
+        return ".sse"
 
     def __post_init__(self) -> None:
         _check_retry(self.retry_ms)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from unspool import kernel
 from unspool.errors import EmptySource
 from unspool.formats.plain import Plain, RowLoop
 from unspool.formats.rows import Cells
@@ -29,7 +28,7 @@ class TableEncoder:
     """Whether a table without a row needs to know its columns."""
 
     def __init__(
-        self, columns: Sequence[str] | None, keeps: Callable[[type], bool] = lambda _: False
+        self, columns: Sequence[str] | None, keeps: Callable[[type], bool] | None = None
     ) -> None:
         self._cells = Cells(columns)
         self._plain = Plain(self.format, self._cells, keeps)
@@ -40,8 +39,8 @@ class TableEncoder:
         raise NotImplementedError
 
     def in_kernel(self, *batch_shape_converts: Any) -> bytes | None:
-        """The same loop in C, if there is one and the batch has nothing that it does not know."""
-        return kernel.no_rows(*batch_shape_converts)
+        """The same loop in C; None where it leaves the batch to Python, or there is none."""
+        return None
 
     def head(self, names: Names, row: Sequence[Any] | None) -> str:
         """What stands before the first row."""

@@ -29,16 +29,19 @@ from typing import Any, ClassVar
 from unspool import kernel
 from unspool.errors import EmptySource, RowError, UsageError
 from unspool.formats import xlsx_parts as parts
+from unspool.formats.archive import Archive
 from unspool.formats.plain import Plain
 from unspool.formats.rows import Cells
 from unspool.formats.xlsx_rows import MAX_COLUMNS, MAX_ROWS, sheet_rows
-from unspool.formats.zip32 import ZIP32_BYTES, Zip32
-from unspool.types import Batch
+from unspool.types import Batch, is_columnar
 
 __all__ = ["Xlsx", "XlsxEncoder"]
 
 # A sheet ends before 2 GiB, where readers that count in signed 32 bits are lost.
 MAX_SHEET_BYTES = 1_900_000_000
+
+# Without ZIP64, which Excel does not read in every case, no place is further in than this.
+MAX_FILE_BYTES = 2**32 - 1
 
 # What the parts after the last row, and data that does not compress, may take at the most.
 _RESERVED_BYTES = 16 * 1024 * 1024
@@ -130,7 +133,7 @@ class XlsxEncoder:
         self._book = book
         self._cells = Cells(columns)
         self._plain = Plain("XLSX", self._cells)
-        self._zip = Zip32()
+        self._zip = Archive()
         self._head: bytes | None = None
         self._sheets: list[tuple[str, str | None]] = []
         self._place = _FULL
@@ -149,7 +152,8 @@ class XlsxEncoder:
             self._cells.start(batch)
         if not batch:
             return b""
-        rows = list(self._cells.take(batch))
+        taken = self._cells.take(batch)
+        rows = taken if is_columnar(taken) else list(taken)
         head = self._head or self._new_head(rows[0])
         pieces = list(self._lay(rows, head))
         self._check_file(sum(len(piece.data) for piece in pieces))
@@ -189,7 +193,7 @@ class XlsxEncoder:
             self._plain.encode(partial(sheet_rows, number=1), [names])
         return parts.sheet_head(names, row)
 
-    def _lay(self, rows: list[Sequence[Any]], head: bytes) -> Iterator[_Piece]:
+    def _lay(self, rows: Sequence[Sequence[Any]], head: bytes) -> Iterator[_Piece]:
         """The rows, cut where a sheet is full: the same for batches of any size."""
         place, new_sheet = self._place, False
         done, take = 0, len(rows)
@@ -206,7 +210,7 @@ class XlsxEncoder:
             else:
                 place, new_sheet, take = self._top(head), True, len(rows)
 
-    def _encode(self, rows: list[Sequence[Any]], number: int, done: int) -> bytes:
+    def _encode(self, rows: Sequence[Sequence[Any]], number: int, done: int) -> bytes:
         if not rows:
             return b""
         data = kernel.sheet_rows(number, rows, self._cells.shape, self._plain.converts)
@@ -223,7 +227,7 @@ class XlsxEncoder:
         return _Place(2 if self._cells.columns else 1, len(head))
 
     def _check_file(self, size: int) -> None:
-        if self._zip.offset + size + _RESERVED_BYTES > ZIP32_BYTES:
+        if self._zip.offset + size + _RESERVED_BYTES > MAX_FILE_BYTES:
             raise RowError(
                 "with it the file would pass 4 GiB, beyond which Excel reads none. Send less, "
                 "or use format='csv'.",

@@ -78,9 +78,17 @@ class Zip:
     >>> plan = Stream([Member("a.csv", [(1, 2)])], "zip", filename="all.zip")
     """
 
-    media_type: ClassVar[str] = "application/zip"
-    suffix: ClassVar[str] = ".zip"
     compressed: ClassVar[bool] = True
+
+    @property
+    def media_type(self) -> str:
+        """The value of Content-Type."""
+        return "application/zip"
+
+    @property
+    def suffix(self) -> str:
+        """How names of such files end."""
+        return ".zip"
 
     def encoder(self, columns: Sequence[str] | None) -> ZipEncoder:
         """A new encoder for one stream.

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from unspool.errors import NotIterable, shown
 from unspool.sources.batches import AsyncBatchRows, unpacked
+from unspool.sources.rows import refuse_used
 
 __all__ = ["AsyncRowSource"]
 
@@ -29,6 +30,7 @@ class AsyncRowSource(Generic[T]):
 
     Raises:
         NotIterable: `rows` is no async iterable.
+        UsedTwice: it is a generator that is over.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class AsyncRowSource(Generic[T]):
             raise NotIterable(
                 f"the source must be an async iterable; got {shown(rows)} ({type(rows).__name__})."
             )
+        refuse_used(rows)
         self._rows = rows.__aiter__()
         self._context = context
         self._release = release

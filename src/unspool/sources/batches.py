@@ -6,13 +6,13 @@ done for each row before the encoder sees it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any, SupportsIndex, overload
 
-from unspool.types import AsyncBatchReader, Batch, BatchReader
+from unspool.types import AsyncBatchReader, Batch, BatchReader, is_columnar
 
-__all__ = ["AsyncBatchRows", "BatchRows", "Records", "unpacked"]
+__all__ = ["AsyncBatchRows", "BatchRows", "Records", "encode_ahead", "unpacked"]
 
 # A batch that took longer than this to read asks for fewer rows the next time, so that the
 # rows of a slow source are not held up by a big batch.
@@ -62,14 +62,22 @@ class _Pace:
 class BatchRows(Iterator[Batch]):
     """The batches of a reader, one an item. `want` says how many rows the next should have.
 
-    If the reader has no rows, the one batch is empty and has the reader's columns.
+    If the reader has no rows, the one batch is empty and has the reader's columns. With
+    `encode_ahead`, columnar batches are encoded where they are read.
     """
 
     def __init__(self, reader: BatchReader) -> None:
         self.reader = reader
         self.want = 1
+        self._encode: Callable[[Batch], Any] | None = None
+        self._decided: bool | None = None
         self._pace = _Pace()
         self._started = False
+
+    @property
+    def ahead(self) -> bool:
+        """Whether batches are encoded here: reading the next one while one is sent pays."""
+        return bool(self._decided)
 
     @property
     def thread_bound(self) -> bool:
@@ -81,7 +89,12 @@ class BatchRows(Iterator[Batch]):
         asked_at = monotonic()
         batch = self.reader.read_batch(self._pace.rows())
         self._pace.took(monotonic() - asked_at, len(batch))
-        return _first_or_stop(self, batch, StopIteration)
+        batch = _first_or_stop(self, batch, StopIteration)
+        if self._encode is None:
+            return batch
+        if self._decided is None:  # Once: an encoder takes all batches from one thread.
+            self._decided = is_columnar(batch)
+        return self._encode(batch) if self._decided else batch
 
     def cancel(self) -> None:
         """Ends a read that is under way on another thread, if the reader can."""
@@ -113,6 +126,16 @@ class AsyncBatchRows(AsyncIterator[Batch]):
     async def aclose(self) -> None:
         """Closes the reader."""
         await self.reader.aclose()
+
+
+def encode_ahead(rows: object, encode: Callable[[Batch], Any]) -> None:
+    """Has the thread that reads `rows` encode them as well, if they are columnar batches.
+
+    The thread that sends then runs beside it: making bytes of columns needs no Python. Where
+    Python is needed the two would only wait for each other.
+    """
+    if isinstance(rows, BatchRows):
+        rows._encode = encode
 
 
 def _first_or_stop(rows: Any, batch: Batch, stop: type[Exception]) -> Batch:

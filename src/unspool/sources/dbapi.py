@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from inspect import iscoroutinefunction
@@ -22,6 +22,8 @@ from unspool.errors import UsageError
 from unspool.sources.batches import AsyncBatchRows
 from unspool.sources.queries import (
     AsyncQueryReader,
+    Closing,
+    Fetch,
     QueryReader,
     column_names,
     keeping,
@@ -35,7 +37,9 @@ __all__ = [
     "Interrupt",
     "Query",
     "close_with",
+    "connection_of",
     "interrupter",
+    "naming",
     "query",
     "reader_of",
 ]
@@ -87,8 +91,8 @@ class Query(QueryReader):
         """A new cursor of `connection`."""
         return connection.cursor()
 
-    def interrupter(self, connection: Any) -> Interrupt | None:
-        """What ends a call of this connection's that another thread is in."""
+    def interrupter(self, connection: Any, cursor: Any) -> Interrupt | None:
+        """What ends a call of this connection's, or cursor's, that another thread is in."""
         return interrupter(connection)
 
     def begin(self) -> None:
@@ -96,7 +100,8 @@ class Query(QueryReader):
         connection = open_connection(self.opened, self._given)
         self.thread_bound = package_of(connection) == "sqlite3"
         cursor = self.cursor(connection)
-        self._interrupt_call = close_with(self.opened, cursor, self.interrupter(connection))
+        interrupt = self.interrupter(connection, cursor)
+        self._interrupt_call = close_with(self.opened, cursor, connection, interrupt)
         cursor.execute(self._sql, *self._parameters)
         self.columns = column_names(cursor)
         self.fetch = keeping(cursor) if self.thread_bound else cursor.fetchmany
@@ -113,8 +118,9 @@ class CursorReader(QueryReader):
     def __init__(self, cursor: Any) -> None:
         super().__init__()
         self._cursor = cursor
-        interrupt = interrupter(getattr(cursor, "connection", None))
-        self._interrupt_call = close_with(self.opened, cursor, interrupt)
+        connection = connection_of(cursor)
+        interrupt = interrupter(connection)
+        self._interrupt_call = close_with(self.opened, cursor, connection, interrupt)
         self.thread_bound = package_of(cursor) == "sqlite3"
 
     def begin(self) -> None:
@@ -123,9 +129,10 @@ class CursorReader(QueryReader):
         Raises:
             UsageError: the cursor has no result.
         """
-        _check_result(self._cursor)
-        self.columns = column_names(self._cursor)
-        self.fetch = keeping(self._cursor) if self.thread_bound else self._cursor.fetchmany
+        if not getattr(self._cursor, "name", None):
+            _check_result(self._cursor)
+        fetch = keeping(self._cursor) if self.thread_bound else self._cursor.fetchmany
+        self.fetch = naming(self, self._cursor, fetch)
 
     def interrupt(self) -> None:
         """Asks the driver."""
@@ -152,6 +159,18 @@ class AsyncCursorReader(AsyncQueryReader):
         self.fetch = self._cursor.fetchmany
 
 
+def naming(reader: QueryReader, cursor: Any, fetch: Fetch) -> Fetch:
+    """`fetch`, and the names: psycopg2's server-side cursors have them with the first rows."""
+
+    def fetch_and_name(want: int) -> Sequence[Any]:
+        rows = fetch(want)
+        if not reader.columns:
+            reader.columns = column_names(cursor)
+        return rows
+
+    return fetch_and_name
+
+
 def _check_result(cursor: Any) -> None:
     if cursor.description is None:
         raise UsageError(
@@ -170,12 +189,19 @@ def interrupter(connection: Any) -> Interrupt | None:
     )
 
 
-def close_with(opened: ExitStack, cursor: Any, interrupt: Interrupt | None) -> Interrupt | None:
+def connection_of(cursor: Any) -> Any:
+    """The connection of a cursor, where it is known: PEP 249 recommends the attribute."""
+    return getattr(cursor, "connection", None) or getattr(cursor, "_connection", None)
+
+
+def close_with(
+    opened: ExitStack, cursor: Any, connection: Any, interrupt: Interrupt | None
+) -> Interrupt | None:
     """Lets `opened` close the cursor, without reading what was not read; gives `interrupt`."""
-    opened.callback(cursor.close)
+    opened.push(Closing(cursor).__exit__)
     if interrupt is None or package_of(cursor) not in _MYSQL:
         return interrupt
-    unread = _mysql().Unread(cursor, interrupt)
+    unread = _mysql().Unread(cursor, connection, interrupt)
     opened.push(unread)
     return unread.kill  # type: ignore[no-any-return]
 

@@ -54,7 +54,9 @@ class _Rows(QueryReader):
         if not connection.in_atomic_block:
             self.opened.enter_context(db.transaction.atomic(using=self._queryset.db))
         self.columns = _names(self._queryset)
-        values = self._queryset.prefetch_related(None).values_list(*self.columns)
+        values = self._queryset.values_list(*self.columns)
+        if values._prefetch_related_lookups:
+            values = values.prefetch_related(None)
         rows = values.iterator(chunk_size=_ROWS)
         self.opened.callback(rows.close)
         self.fetch = keeping(rows)

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from unspool._optional import require
-from unspool.sources.dbapi import CursorReader, Query
+from unspool.sources.dbapi import CursorReader, Interrupt, Query
 from unspool.sources.tables import TableReader, ToRows, arrow_rows
 
 __all__ = ["query", "reader_of"]
@@ -48,13 +48,10 @@ def query(connection: Any, sql: str, parameters: Any = None) -> Query:
 
 
 class _Query(Query):
-    def interrupter(self, connection: Any) -> None:
+    def interrupter(self, connection: Any, cursor: Any) -> Interrupt:
         """The cursor is interrupted, not the connection: others may use that."""
-
-    def cursor(self, connection: Any) -> Any:
-        cursor = connection.cursor()
-        self._interrupt_call = cursor.interrupt
-        return cursor
+        interrupt: Interrupt = cursor.interrupt
+        return interrupt
 
 
 def reader_of(source: object) -> CursorReader | TableReader | None:

@@ -63,7 +63,7 @@ class _UnbufferedQuery(Query):
             "an unbuffered cursor of its own."
         )
 
-    def interrupter(self, connection: Any) -> Interrupt:
+    def interrupter(self, connection: Any, cursor: Any) -> Interrupt:
         given = self._given
         return killer(connection, None if given is connection else given)
 
@@ -94,13 +94,14 @@ def _same_again(connection: Any) -> Callable[[], Any] | None:
     """A function that opens another connection like this one, if its settings are known."""
     if package_of(connection) == "pymysql":
         pymysql = require("pymysql", extra="mysql")
+        needs_tls = getattr(connection, "_ssl_required", connection.ssl)
         settings = {
             "host": connection.host,
             "port": connection.port,
             "user": connection.user,
             "password": connection.password,
             "unix_socket": connection.unix_socket,
-            "ssl": getattr(connection, "ctx", None),
+            "ssl": connection.ctx if needs_tls else None,
             "connect_timeout": _KILL_TIMEOUT_S,
         }
         return lambda: pymysql.connect(**settings)
@@ -118,22 +119,32 @@ def _same_again(connection: Any) -> Callable[[], Any] | None:
 
 def _shut_down(connection: Any) -> None:
     """Makes reads of the connection fail, and so the connection useless."""
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        sock.shutdown(socket.SHUT_RDWR)
+    with suppress(Exception):
+        if not hasattr(connection, "fileno"):
+            connection.close()
+            return
+        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def _is_from_server(kind: type[BaseException]) -> bool:
+    """Whether a failure is the driver's own: then no rows are left to be read."""
+    return any(base.__name__ == "Error" for base in kind.__mro__)
 
 
 class Unread:
     """Ends a query whose rows were not all read, before its cursor would read them."""
 
-    def __init__(self, cursor: Any, kill: Interrupt) -> None:
+    def __init__(self, cursor: Any, connection: Any, kill: Interrupt) -> None:
         self._cursor = cursor
+        self._connection = connection
         self._kill = kill
         self._killed = False
 
     def kill(self) -> None:
         """Ends the query, from any thread."""
-        self._killed = True
         self._kill()
+        self._killed = True
 
     def __exit__(
         self,
@@ -142,11 +153,15 @@ class Unread:
         traceback: TracebackType | None,
     ) -> None:
         """Kills the query, unless that is done or all was read; reads what was on its way."""
-        if kind is None:
+        if kind is None or _is_from_server(kind):
             return
         with suppress(Exception):
             if not self._killed:
                 self.kill()
+        if not self._killed:
+            _shut_down(self._connection)  # Better than to read on, maybe for hours.
         with suppress(Exception):
             while self._cursor.fetchmany(_DRAINED_ROWS):
                 pass
+        if getattr(self._connection, "unread_result", False):
+            self._connection.unread_result = False  # MySQL Connector does not see the end.

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from unspool.sources.affinity import is_thread_bound
-from unspool.sources.batches import unpacked
+from unspool.sources.batches import encode_ahead, unpacked
 from unspool.sources.rows import Puller, taken
 from unspool.sources.workers import Lane
+from unspool.types import Batch
 
 __all__ = ["PooledSource"]
 
@@ -27,7 +28,8 @@ class PooledSource(Generic[T]):
 
     A thread is busy with them only while a batch is made, not while the client takes it;
     except if the rows, or what is `beside` them, are bound to the thread of the first batch:
-    then it is theirs until the end. Holds one batch.
+    then it is theirs until the end. Holds one batch; one more, as bytes, where the next is
+    encoded while the last is sent.
     """
 
     def __init__(
@@ -67,15 +69,17 @@ class PooledSource(Generic[T]):
         if is_thread_bound(self._puller.rows, *self._beside(), deep=self._deep):
             self._lane.keep()
 
+    def encode_ahead(self, encode: Callable[[Batch], Any]) -> None:
+        """See `unspool.sources.batches.encode_ahead`."""
+        encode_ahead(self._puller.rows, encode)
+
     async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
         if self._first:
             first, self._first = self._first, deque()
             return unpacked(self._puller.rows, first)
         if self._job is None:
-            self._making = deque()
-            self._job = self._lane.submit(self._make, self._making, self._puller.items(want))
-            self._waiting = None
+            self._job = self._submit(want)
         job = self._waiting = self._waiting or _wrapped(self._job)
         done, _ = await asyncio.wait([job], timeout=timeout_s if self._started else None)
         self._started = True
@@ -84,7 +88,14 @@ class PooledSource(Generic[T]):
         self._job = None
         job.result()
         made, self._making = self._making, deque()
+        if self._puller.encodes_ahead:
+            self._job = self._submit(want)  # Two chunks at the most: this one, and the next.
         return unpacked(self._puller.rows, made if made or not self._puller.ended else None)
+
+    def _submit(self, want: int) -> Future[None]:
+        self._making = deque()
+        self._waiting = None
+        return self._lane.submit(self._make, self._making, self._puller.items(want))
 
     def _make(self, making: deque[T], want: int) -> None:
         self._puller.fill(making, want)

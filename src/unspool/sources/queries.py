@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from inspect import iscoroutinefunction
 from itertools import islice
+from types import TracebackType
 from typing import Any, cast
 
 from unspool.sources.batches import Records
@@ -23,6 +24,7 @@ from unspool.types import Batch
 
 __all__ = [
     "AsyncQueryReader",
+    "Closing",
     "QueryReader",
     "aopen_connection",
     "column_names",
@@ -42,8 +44,9 @@ AsyncFetch = Callable[[int], Awaitable[Sequence[Any]]]
 class QueryReader:
     """A `BatchReader` of one query. `begin`, `fetch` and `interrupt` are the subclass's part.
 
-    What `begin` puts into `opened` is closed by `close`, last first: as after a failure, if not
-    all rows were read, so that transactions are rolled back.
+    What `begin` puts into `opened` is closed by `close`, last first. If not all rows were read,
+    it is told of the failure, or of GeneratorExit, as a generator would be: transactions are
+    rolled back.
     """
 
     columns: Sequence[str] | None = None
@@ -53,8 +56,7 @@ class QueryReader:
 
     def __init__(self) -> None:
         self.opened = ExitStack()
-        self.over = False
-        """Whether all rows were read."""
+        self._unfinished: BaseException | None = GeneratorExit()
         self._begun = False
         self._state = threading.Condition()
         self._busy = False
@@ -77,9 +79,13 @@ class QueryReader:
                 self._begun = True
                 self.begin()
             rows = self.fetch(want) if not self._stopped else ()
+        except BaseException as error:
+            self._unfinished = error
+            raise
         finally:
             self._leave()
-        self.over = not rows and not self._stopped
+        if not rows and not self._stopped:
+            self._unfinished = None
         return Records(rows, self.columns)
 
     def cancel(self) -> None:
@@ -102,7 +108,7 @@ class QueryReader:
         """
         if self._interrupting is not None:
             self._interrupting.join()
-        self.opened.__exit__(*_exit_arguments(self.over))
+        self.opened.__exit__(*_exit_arguments(self._unfinished))
 
     def _enter(self) -> bool:
         with self._state:
@@ -134,7 +140,7 @@ class AsyncQueryReader:
 
     def __init__(self) -> None:
         self.opened = AsyncExitStack()
-        self.over = False
+        self._unfinished: BaseException | None = GeneratorExit()
         self._begun = False
 
     async def begin(self) -> None:
@@ -143,21 +149,46 @@ class AsyncQueryReader:
 
     async def read_batch(self, want: int) -> Batch:
         """Some `want` rows; none after the last."""
-        if not self._begun:
-            self._begun = True
-            await self.begin()
-        rows = await self.fetch(want)
-        self.over = not rows
+        try:
+            if not self._begun:
+                self._begun = True
+                await self.begin()
+            rows = await self.fetch(want)
+        except BaseException as error:
+            self._unfinished = error
+            raise
+        if not rows:
+            self._unfinished = None
         return Records(rows, self.columns)
 
     async def aclose(self) -> None:
         """Closes what `begin` opened."""
-        await self.opened.__aexit__(*_exit_arguments(self.over))
+        await self.opened.__aexit__(*_exit_arguments(self._unfinished))
 
 
-def _exit_arguments(over: bool) -> tuple[Any, Any, Any]:  # noqa: FBT001
-    """What context managers are told: nothing, or what a generator closed early would see."""
-    return (None, None, None) if over else (GeneratorExit, GeneratorExit(), None)
+def _exit_arguments(error: BaseException | None) -> tuple[Any, Any, Any]:
+    """What context managers are told: of nothing, of a failure, or of an early close."""
+    return (None, None, None) if error is None else (type(error), error, error.__traceback__)
+
+
+class Closing:
+    """Closes a cursor on leaving. After a failure, that it cannot be closed is no news."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes it."""
+        try:
+            self._cursor.close()
+        except Exception:
+            if kind is None:
+                raise
 
 
 def keeping(rows: Iterable[Any]) -> Fetch:
@@ -190,7 +221,7 @@ def column_names(cursor: Any) -> tuple[str, ...]:
 
 def package_of(thing: object) -> str:
     """The name of the package that made a thing's class."""
-    return type(thing).__module__.partition(".")[0]
+    return thing.__class__.__module__.partition(".")[0]  # A weak proxy's, too.
 
 
 def is_async_connection(given: Any) -> bool:

@@ -15,14 +15,17 @@ from concurrent.futures import Future, wait
 from contextvars import Context, ContextVar
 from itertools import chain, compress, islice
 from time import monotonic
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from unspool.errors import NotIterable, shown
+from unspool.errors import NotIterable, UsedTwice, shown
 from unspool.sources.affinity import is_thread_bound
-from unspool.sources.batches import BatchRows, unpacked
+from unspool.sources.arrow import ArrowReader, has_arrow_stream
+from unspool.sources.batches import BatchRows, encode_ahead, unpacked
 from unspool.sources.known import recognised
+from unspool.types import Batch
 
-__all__ = ["END", "Puller", "RowSource", "rows_of", "stay_here", "taken"]
+__all__ = ["END", "Puller", "RowSource", "refuse_used", "rows_of", "stay_here", "taken"]
 
 T = TypeVar("T")
 
@@ -48,7 +51,9 @@ def rows_of(source: object) -> Iterator[Any]:
 
     Raises:
         NotIterable: it is none, or one that is certainly not meant (text, a function).
+        UsedTwice: it is a generator that is over.
     """
+    refuse_used(source)
     if isinstance(source, (str, bytes, bytearray, memoryview)):
         raise NotIterable(
             f"the source is one {type(source).__name__}, {shown(source)}, which would be sent "
@@ -57,6 +62,8 @@ def rows_of(source: object) -> Iterator[Any]:
     source = recognised(source)
     if callable(getattr(source, "read_batch", None)):
         return BatchRows(source)  # type: ignore[arg-type]
+    if has_arrow_stream(source):
+        return BatchRows(ArrowReader(source))  # type: ignore[arg-type]
     if isinstance(source, AsyncIterable):
         raise NotIterable(
             f"the source is asynchronous ({type(source).__name__}), and this stream is driven "
@@ -79,6 +86,18 @@ class Cancellable(Protocol):
     def cancel(self) -> None: ...
 
 
+def refuse_used(source: object) -> None:
+    """Raises `UsedTwice` for a generator that is over: its empty answer would look whole."""
+    over = (isinstance(source, GeneratorType) and source.gi_frame is None) or (
+        isinstance(source, AsyncGeneratorType) and source.ag_frame is None
+    )
+    if over:
+        raise UsedTwice(
+            f"the rows are a generator ({shown(source)}) that is over: it gives its rows once. "
+            "Make a new one for each answer."
+        )
+
+
 class RowSource(Generic[T]):
     """An iterable as a source. Every step of it, and its close, runs in `context`.
 
@@ -91,7 +110,7 @@ class RowSource(Generic[T]):
         release: called in `context` as soon as the rows are closed, which is when the last
             one came: long before a slow client has it.
 
-    Holds two batches at the most. A row is given once; an exception of the source comes
+    Holds one batch at the most. A row is given once; an exception of the source comes
     after the rows that came before it.
     """
 
@@ -111,6 +130,10 @@ class RowSource(Generic[T]):
         self._now: Puller[T] | _Elsewhere[T] = self.puller
         self._peeked: deque[T] | None = None
         self._asked = False
+
+    def encode_ahead(self, encode: Callable[[Batch], Any]) -> None:
+        """See `unspool.sources.batches.encode_ahead`."""
+        encode_ahead(self.puller.rows, encode)
 
     def peek(self) -> None:
         """Pulls the first row and keeps it for `pull`; raises what the source raises."""
@@ -198,6 +221,11 @@ class Puller(Generic[T]):
             self.rows.want = want
             return 1
         return want
+
+    @property
+    def encodes_ahead(self) -> bool:
+        """Whether there is a next batch, whose making and encoding pays while this one is sent."""
+        return isinstance(self.rows, BatchRows) and self.rows.ahead and not self.ended
 
     def some(self, want: int) -> Iterator[T]:
         """The next `want` rows, and the end mark; fewer if `stop` is called meanwhile."""
@@ -332,13 +360,13 @@ class _Elsewhere(Generic[T]):
         return not self._closing
 
     def _hand_over(self) -> bool:
-        """Makes the batch ready, as soon as the last one is taken; False after the last row."""
+        """Makes the batch ready, and waits until it is taken; False after the last row."""
+        ended = bool(self._making) and self._making[-1] is END
         with self._lock:
-            while self._ready is not None and not self._closing:
-                self._lock.wait()
-            ended = bool(self._making) and self._making[-1] is END
             self._ready, self._making = self._making, deque()
             self._lock.notify()
+            while not (ended or self._ready is None or self._closing):
+                self._lock.wait()
             return not (ended or self._closing)
 
 

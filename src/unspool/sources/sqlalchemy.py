@@ -20,7 +20,7 @@ from typing import Any
 
 from unspool._optional import require
 from unspool.sources.batches import AsyncBatchRows
-from unspool.sources.dbapi import Interrupt, close_with, interrupter
+from unspool.sources.dbapi import Interrupt, close_with, connection_of, interrupter
 from unspool.sources.queries import AsyncQueryReader, QueryReader, keeping, package_of
 
 __all__ = ["query", "reader_of"]
@@ -86,10 +86,10 @@ class _Result(QueryReader):
         self.opened.callback(result.close)
         cursor = _cursor_of(result)
         if cursor is not None:
-            connection = getattr(cursor, "connection", None)
+            connection = connection_of(cursor)
             self.thread_bound = package_of(connection) == "sqlite3"
             interrupt = interrupter(connection)
-            self._interrupt_call = close_with(self.opened, cursor, interrupt)
+            self._interrupt_call = close_with(self.opened, cursor, connection, interrupt)
 
     def _read(self, result: Any, entity: Any = None) -> None:
         shape = _Shape(_keys(result), entity)

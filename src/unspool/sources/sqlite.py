@@ -1,7 +1,8 @@
 """Rows of SQLite, by Python's `sqlite3`.
 
 - Values: as sqlite3 gives them; a column may change its type from row to row, and each format
-  says what it does with a value. Of rows before a failure none is lost.
+  says what it does with a value. Rows before a failure are given first (but the last one, if it is
+  the next step of the query that fails: sqlite3 drops it).
 - Memory: a row at a time is read from the file; one batch is held. (Sorting without an index is
   SQLite's own memory.)
 - Close: closes the cursor; and the connection, if it was opened here.

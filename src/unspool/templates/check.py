@@ -126,7 +126,10 @@ def _hole(lineno: int, *parts: list[nodes.Node]) -> nodes.Node:
 
 def _constructs(tree: nodes.Template) -> Iterator[Finding]:
     """What cannot stream by its meaning."""
-    blocks = (*tree.find_all(nodes.FilterBlock), *tree.find_all(nodes.AssignBlock))
+    blocks: list[nodes.FilterBlock | nodes.AssignBlock] = [
+        *tree.find_all(nodes.FilterBlock),
+        *tree.find_all(nodes.AssignBlock),
+    ]
     for block in blocks:
         if any(True for node in block.body for _ in _slow_in(node)):
             yield _holds_back(block)
@@ -216,7 +219,11 @@ def _places(tree: nodes.Template) -> Iterator[Finding]:
         yield from page.read(tree.body)
         has_page = page.has_body or page.holes
         yield from page.unclosed() if has_page else ()
-    for macro in (*tree.find_all(nodes.Macro), *tree.find_all(nodes.CallBlock)):
+    macros: list[nodes.Macro | nodes.CallBlock] = [
+        *tree.find_all(nodes.Macro),
+        *tree.find_all(nodes.CallBlock),
+    ]
+    for macro in macros:
         yield from _Html().read(macro.body)
 
 

@@ -238,7 +238,7 @@ class AsyncCopy(AsyncQueryReader):
         """Starts the COPY."""
         connection = await aopen_connection(self.opened, self._given)
         if package_of(connection) == "asyncpg":
-            self.fetch = self._begin_asyncpg(connection)
+            self.fetch = await self._begin_asyncpg(connection)
         elif package_of(connection) == "psycopg":
             self.fetch = await self._begin_psycopg(connection)
         else:
@@ -257,12 +257,14 @@ class AsyncCopy(AsyncQueryReader):
 
         return fetch
 
-    def _begin_asyncpg(self, connection: Any) -> AsyncFetch:
+    async def _begin_asyncpg(self, connection: Any) -> AsyncFetch:
+        # Its end waits until a COPY that was cancelled is over.
+        await self.opened.enter_async_context(connection.transaction())
         pushed = _Pushed()
         arguments = self.query.parameters or ()
         options = {"encoding": "utf-8", **self.query.options()}
         copying = connection.copy_from_query(
-            self.query.sql, *arguments, output=pushed.put, format="csv", **options
+            f"{self.query.sql}\n", *arguments, output=pushed.put, format="csv", **options
         )
         self.opened.push_async_callback(pushed.end)
         pushed.start(copying)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 from unspool._optional import require
 from unspool.errors import UsageError
+from unspool.sources.dbapi import naming
 from unspool.sources.queries import (
     AsyncFetch,
     AsyncQueryReader,
-    Fetch,
+    Closing,
     QueryReader,
     aopen_connection,
     column_names,
@@ -77,7 +77,7 @@ class Cursor(QueryReader):
         self._interrupt_call = connection.cancel_safe
         self.opened.enter_context(connection.transaction())
         cursor = connection.cursor(_name(), row_factory=psycopg().rows.tuple_row)
-        self.opened.callback(cursor.close)
+        self.opened.push(Closing(cursor).__exit__)
         cursor.execute(*self._query, binary=True)
         if not _same_in_binary(cursor):
             cursor.execute(*self._query, binary=False)
@@ -90,19 +90,9 @@ class Cursor(QueryReader):
         if not in_transaction:  # It begins with the first statement, if no autocommit is set.
             self.opened.callback(connection.rollback)
         cursor = connection.cursor(_name(), withhold=False)
-        self.opened.callback(_close_psycopg2, cursor)
+        self.opened.push(Closing(cursor).__exit__)
         cursor.execute(*self._query)
-        self.fetch = self._with_names(cursor)
-
-    def _with_names(self, cursor: Any) -> Fetch:
-        """psycopg2 learns the names with the first rows."""
-
-        def fetch(want: int) -> Sequence[Any]:
-            rows: Sequence[Any] = cursor.fetchmany(want)
-            self.columns = column_names(cursor)
-            return rows
-
-        return fetch
+        self.fetch = naming(self, cursor, cursor.fetchmany)
 
     def interrupt(self) -> None:
         """Sends a cancel request."""
@@ -175,8 +165,3 @@ def _same_in_binary(cursor: Any) -> bool:
         and loader(column.type_code, binary) is not None
         for column in cursor.description or ()
     )
-
-
-def _close_psycopg2(cursor: Any) -> None:
-    with suppress(Exception):  # Its transaction has failed already.
-        cursor.close()

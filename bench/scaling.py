@@ -1,0 +1,32 @@
+"""Cost is linear in rows, memory flat, and the first byte early: CSV from 10^3 to 10^7 rows.
+
+Rows of ten cells, on gunicorn, from 10^4 to 10^8 cells.
+"""
+
+from __future__ import annotations
+
+import common
+
+ROWS = [10**3, 10**4, 10**5, 10**6, 10**7]
+CASE = ("gunicorn", "unspool")
+
+
+def main() -> None:
+    args = common.arguments(__doc__, rows=ROWS[-1])
+    lines, costs = [], {}
+    for rows in [rows for rows in ROWS if rows <= args.rows]:
+        options = {"app": "rows_over_http:app", "rows": rows, "check_rows": 1}
+        results = common.measure_all([CASE], args.rounds if rows < ROWS[-1] else 1, **options)
+        costs[rows] = results.middle(CASE, "cpu_s") / rows * 1e6
+        grown, first = (results.middle(CASE, field) for field in ("grown_mb", "first_byte_ms"))
+        lines.append([f"{rows:,}", "", f"{costs[rows]:.2f}", f"{first:.1f}", f"{grown:.2f}"])
+    common.print_table(["rows", "", "CPU s/1M", "first ms", "grown MB"], lines)
+    common.print_aim("First byte", 3, float(lines[-1][3]), unit="ms")
+    common.print_aim("Memory growth at the most rows", 1, float(lines[-1][4]), unit="MB")
+    if args.rows > ROWS[2]:
+        ratio = costs[args.rows] / costs[ROWS[2]]
+        common.print_aim("A row of many, beside one of 100,000", 1, ratio, unit="times its CPU")
+
+
+if __name__ == "__main__":
+    main()
