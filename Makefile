@@ -8,6 +8,8 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 OTHER_PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python3 /usr/bin/python3.1[2-9])
 # Flask releases that keep contexts in different ways; the pinned one is the newest.
 OLDER_FLASKS := 3.0.3 3.1.1
+# The oldest Quart that is supported. The newest needs Python 3.13, and runs in `pythons`.
+OLDER_QUARTS := 0.20.0
 
 # The kernel's sources, and how it is built and run with the sanitizers of gcc.
 KERNEL := $(wildcard src/kernel/*)
@@ -16,7 +18,7 @@ SANITIZED := -O1 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-fie
 SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
     PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=tests
 
-.PHONY: run test check unit sanitize fuzz flasks pythons peers docs bench pins servers clean
+.PHONY: run test check unit sanitize fuzz flasks quarts pythons peers docs bench pins servers clean
 
 run: .venv/run
 	$(BIN)/python examples/flights/data.py
@@ -25,7 +27,7 @@ run: .venv/run
 	    --env FLIGHTS_DB=$(CURDIR)/.cache/flights.duckdb --bind 127.0.0.1:$(PORT) \
 	    --no-control-socket --log-level warning app:app
 
-test: check unit $(if $(shell command -v gcc),sanitize) flasks pythons peers docs
+test: check unit $(if $(shell command -v gcc),sanitize) flasks quarts pythons peers docs
 	@echo "All tests passed."
 
 check: .venv/test
@@ -55,6 +57,11 @@ flasks: $(OLDER_FLASKS:%=.cache/flask-%)
 	    PYTHONPATH=.cache/flask-$$version $(BIN)/pytest -q tests/flask tests/templates || exit 1; \
 	done
 
+quarts: $(OLDER_QUARTS:%=.cache/quart-%)
+	for version in $(OLDER_QUARTS); do \
+	    PYTHONPATH=.cache/quart-$$version $(BIN)/pytest -q tests/test_quart.py || exit 1; \
+	done
+
 pythons: .venv/test
 	for python in $(OTHER_PYTHONS); do \
 	    venv=.cache/$$($$python -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); \
@@ -62,7 +69,7 @@ pythons: .venv/test
 	    $$venv/bin/pip install -q --require-hashes -r requirements/core.txt || exit 1; \
 	    $$venv/bin/pip install -q --no-deps --no-build-isolation -e . || exit 1; \
 	    $$venv/bin/pytest -q -m "not live" --ignore tests/test_docs.py --ignore tests/live \
-	        --ignore tests/test_django.py --ignore tests/test_quart.py --ignore tests/test_starlette.py \
+	        --ignore tests/test_django.py --ignore tests/test_starlette.py \
 	        --ignore tests/test_bridge.py --ignore tests/test_wsgi.py || exit 1; \
 	done
 
@@ -99,6 +106,9 @@ pins: .venv/test
 
 .cache/flask-%: .venv/test
 	$(BIN)/pip install -q --no-deps --target $@ flask==$*
+
+.cache/quart-%: .venv/test
+	$(BIN)/pip install -q --no-deps --target $@ quart==$*
 
 .cache/npm/%: .cache/npm/node
 	npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix $@ $*

@@ -26,16 +26,18 @@ async def ask(app, path="/", method="GET", headers=(), leave_after=None, leave_a
     """The answer of `app`; the client leaves after so many chunks, or seconds."""
     answer = Answer()
     left = asyncio.Event()
+    over = asyncio.Event()  # Then servers say that the client is gone, too.
     requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     def leave():
         answer.left_at = time.monotonic()
         left.set()
+        over.set()
 
     async def receive():
         if (message := next(requests, None)) is not None:
             return message
-        await left.wait()
+        await over.wait()
         return {"type": "http.disconnect"}
 
     async def send(message):
@@ -49,6 +51,8 @@ async def ask(app, path="/", method="GET", headers=(), leave_after=None, leave_a
         else:
             assert answer.status
             answer.ended = not message.get("more_body", False)
+            if answer.ended:
+                over.set()
             if message.get("body"):
                 answer.chunks.append(bytes(message["body"]))
                 answer.times.append(time.monotonic())

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("asgi_cases")
+pytest.register_assert_rewrite("asgi_cases", "template_cases")
 
 # A busy machine is no bug: tests here never assert how long an example takes.
 settings.register_profile("unspool", deadline=None)
@@ -18,6 +18,7 @@ collect_ignore_glob = [
     "live/contract*.py",
     "live/queries*.py",
     "live/run_*.py",
+    "live/stopping.py",
     "live/table.py",
     "peers/*.py",
 ]

@@ -890,6 +890,149 @@ def test_a_limited_stream_is_whole_and_closed():
         assert (client.status, client.body) == (200, expected)
 
 
+def test_a_limited_stream_sends_each_row_while_the_next_one_is_stuck():
+    made = []
+
+    def rows():
+        for n in range(3):
+            made.append(time.monotonic())
+            yield (n, "x" * 10)
+            yield (n, "y" * 10)
+            time.sleep(0.3)
+
+    def app(environ, start_response):
+        return unspool.wsgi.stream(rows(), "ndjson")(environ, start_response)
+
+    async def main():
+        return await Client(from_wsgi(unspool.wsgi.limit(app, streams_max=1))).run()
+
+    client = run(main())
+    sent = [at for message, at in zip(client.sent, client.times) if message.get("body")]
+    first_of_each = [
+        at for at, message in zip(client.times, client.sent) if b"y" in message.get("body", b"")
+    ]
+    assert len(sent) >= 3
+    assert max(at - since for since, at in zip(made, first_of_each)) < 0.2
+
+
+def test_a_compressed_template_sends_what_it_made_while_it_is_stuck():
+    def rows():
+        yield 1
+        yield 2
+        time.sleep(0.5)
+        yield 3
+
+    app = flask.Flask(__name__)
+
+    @app.get("/")
+    def view():
+        source = "{% for n in rows %}<li>{{ n }}</li>{% endfor %}"
+        return unspool.flask.compressed(unspool.flask.stream_template_string(source, rows=rows()))
+
+    async def main():
+        started = time.monotonic()
+        client = await Client(from_wsgi(app)).run()
+        return client.body, {
+            message["body"]: at - started for message, at in zip(client.sent[1:], client.times[1:])
+        }
+
+    body, times = run(main())
+    assert body == b"<li>1</li><li>2</li><li>3</li>"
+    assert sum(len(chunk) for chunk, at in times.items() if at < 0.4) >= len("<li>1</li><li>2</li>")
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_limit_takes_count_and_a_watch_for_slow_clients_keeps_its_chunks(watch):
+    """The second stream is refused while the first one is sent."""
+
+    def app(environ, start_response):
+        return unspool.wsgi.stream(((n,) for n in range(10**9)), "ndjson")(environ, start_response)
+
+    least = {"bytes_per_s_min": 1.0} if watch else {}
+    bridged = from_wsgi(unspool.wsgi.limit(app, streams_max=1, **least))
+
+    async def main():
+        first = Client(bridged)
+        sending = asyncio.create_task(first.run())
+        await first.until(2)
+        second = await Client(bridged).run()
+        first.left.set()
+        await sending
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+        third = Client(bridged)
+        sending = asyncio.create_task(third.run())
+        await third.until(1)
+        third.left.set()
+        await sending
+        return second.status, third.status
+
+    assert run(main()) == (503, 200)
+
+
+def test_what_was_written_before_a_stream_comes_before_it():
+    def app(environ, start_response):
+        def start(status, headers):
+            start_response(status, headers)(b"written ")
+
+        return unspool.wsgi.stream(iter([(1,)]), "ndjson")(environ, start)
+
+    for limited in (app, unspool.wsgi.limit(app, streams_max=1)):
+        assert get(from_wsgi(limited)).body == b"written [1]\n"
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_a_client_that_leaves_in_front_of_an_unread_upload_is_noticed(size):
+    """Up to 256 KiB are read ahead to see it: four pieces."""
+
+    def rows():
+        for n in itertools.count():
+            time.sleep(0.01)
+            yield (n,)
+
+    def app(environ, start_response):
+        return unspool.wsgi.stream(rows(), "ndjson")(environ, start_response)
+
+    class Uploading(Client):
+        async def receive(self):
+            if self.requests:
+                return {**self.requests.popleft(), "more_body": True}
+            return await super().receive()
+
+    async def main():
+        client = Uploading(from_wsgi(app), body=[b"x" * 65_536] * (1 + size), method="POST")
+        sending = asyncio.create_task(client.run())
+        await client.until(2)
+        client.left.set()
+        done, _ = await asyncio.wait([sending], timeout=1)
+        sending.cancel()
+        return bool(done), len(client.requests)
+
+    seen, unread = run(main())
+    assert seen is (size <= 3)
+    assert unread == max(0, size - 3)
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "script_name", "path_info"),
+    [
+        ("", "/a", "", "/a"),
+        ("/", "/a", "", "/a"),
+        ("/app", "/app/a", "/app", "/a"),
+        ("/app", "/app/", "/app", "/"),
+        ("/app", "/app", "/app", ""),
+        ("/app/", "/app/a", "/app", "/a"),
+        ("/app", "/a", "/app", "/a"),
+        ("/app", "/application/a", "/app", "/application/a"),
+        ("/Grüße", "/Grüße/a", "/GrÃ¼Ã\x9fe", "/a"),
+    ],
+)
+def test_the_root_path_is_split_from_the_path(root, path, script_name, path_info):
+    environ = environ_of(path, root_path=root)
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script_name, path_info)
+    assert environ["REQUEST_URI"] == path.encode().decode("latin-1")
+
+
 # A real server
 
 

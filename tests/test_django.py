@@ -8,21 +8,30 @@ from concurrent.futures import ThreadPoolExecutor
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from asgi_cases import AsgiCases, expected
+from asgi_cases import AsgiCases, expected, variable
 from asgi_client import AwaitedRows, PlainRows, ask, get
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection, connections
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
 from django.test import AsyncClient, Client, override_settings
 from django.utils import translation
 from django.views.decorators.gzip import gzip_page
 from django_project import route
 from helpers import encode, reader
+from template_cases import TemplateCases
 
-from unspool import Csv, NotIterable
-from unspool.django import stream, stream_csv
+from unspool import Csv, NotIterable, UsageError
+from unspool.django import (
+    stream,
+    stream_csv,
+    stream_template,
+    stream_template_string,
+    stream_with_context,
+)
 
 GZIP = "django.middleware.gzip.GZipMiddleware"
 CONDITIONAL = "django.middleware.http.ConditionalGetMiddleware"
@@ -457,6 +466,55 @@ def test_middlewares_can_answer_an_early_failure(handler):
         iterable.close()
 
 
+@pytest.mark.parametrize("middleware", [(), (f"{__name__}.sync_only",)])
+@pytest.mark.parametrize("new_rows", [PlainRows, AwaitedRows])
+def test_a_sync_view_can_answer_an_early_failure_itself_under_asgi(new_rows, middleware):
+    rows = new_rows(fail_at=0)
+
+    def view(request):
+        try:
+            return stream(request, rows, **rows.options())
+        except LookupError as error:
+            return HttpResponse(f"Sorry: {error}", status=503)
+
+    answer = get(new_app(view, middleware))
+    assert (answer.status, answer.body) == (503, b"Sorry: boom")
+    assert rows.log == ["started", "closed"]
+    assert rows.hooks == [("on_error", "boom"), ("error", 0, 0)]
+
+
+@pytest.mark.parametrize("new_rows", [PlainRows, AwaitedRows])
+@pytest.mark.parametrize("fail_at", [0, 1])
+def test_an_async_view_can_render_before_it_returns(new_rows, fail_at):
+    rows = new_rows(fail_at=fail_at)
+
+    async def view(request):
+        try:
+            response = stream(request, rows, "ndjson")
+            await response.render()
+        except LookupError as error:
+            return HttpResponse(f"Sorry: {error}", status=503)
+        return response
+
+    answer = get(new_app(view))
+    if fail_at:
+        assert (answer.status, answer.body, answer.ended) == (200, expected(1), False)
+    else:
+        assert (answer.status, answer.body) == (503, b"Sorry: boom")
+
+
+def test_rows_under_asgi_have_the_language_of_the_call():
+    def view(request):
+        with translation.override("de"):
+            return stream(request, ([translation.get_language()] for _ in range(2000)), "ndjson")
+
+    async def aview(request):
+        return view(request)
+
+    for each in (view, aview):
+        assert get(new_app(each)).body == b'["de"]\n' * 2000
+
+
 def test_middlewares_for_templates_do_no_harm():
     def view(request):
         return stream(request, PlainRows(3), "ndjson")
@@ -510,3 +568,241 @@ def test_djangos_gzip_compresses_what_we_do_not():
     )
     assert gzip.decompress(b"".join(iterable)) == expected(1000)
     iterable.close()
+
+
+# Templates
+
+
+def page_view(source, context, is_async, before):
+    def view(request):
+        before()
+        engine = "awaited" if is_async else "plain"
+        return stream_template_string(request, source, context, using=engine)
+
+    return view
+
+
+class TestTemplateOfSyncView(TemplateCases):
+    def app(self, source, context, is_async, *, before=lambda: None):
+        return new_app(page_view(source, context, is_async, before))
+
+
+class TestTemplateOfAsyncView(TemplateCases):
+    def app(self, source, context, is_async, *, before=lambda: None):
+        view = page_view(source, context, is_async, before)
+
+        async def aview(request):
+            return view(request)
+
+        return new_app(aview)
+
+
+def the_page(app, handler, **headers):
+    """The status, headers and body of a page, by any interface."""
+    if handler is ASGIHandler:
+        answer = get(app)
+        return answer.status, {n.lower(): v.strip() for n, v in answer.headers}, answer.body
+    status, headers, iterable = call(app)
+    body = b"".join(iterable)
+    iterable.close()
+    return int(status.split()[0]), {n.lower(): v.strip() for n, v in headers}, body
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, WSGIHandler])
+def test_a_template_by_name_has_what_render_gives_it(handler):
+    given = {"n": 5}
+
+    def ours(request):
+        return stream_template(request, ["missing.html", "a.html"], given, status=203)
+
+    def theirs(request):
+        return render(request, "a.html", dict(given), status=203)
+
+    ours, theirs = (the_page(new_app(view, handler=handler), handler) for view in (ours, theirs))
+    token = b'/ GET 5 <input type="hidden" name="csrfmiddlewaretoken" value="'
+    assert ours[2][: len(token)] == theirs[2][: len(token)] == token
+    assert len(ours[2]) == len(theirs[2])
+    assert ours[0] == theirs[0] == 203
+    assert ours[1]["content-type"] == theirs[1]["content-type"]
+    assert given == {"n": 5}
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, WSGIHandler])
+def test_the_cookie_of_the_csrf_token_goes_out_before_the_page(handler):
+    def view(request):
+        rows = range(3000)
+        return stream_template_string(
+            request, "{% for n in rows %}{{ n }}{% endfor %}{{ csrf_token }}", {"rows": rows}
+        )
+
+    app = new_app(view, ["django.middleware.csrf.CsrfViewMiddleware"], handler)
+    _, headers, _ = the_page(app, handler)
+    assert headers["set-cookie"].startswith("csrftoken=")
+
+
+def test_wsgi_sends_a_template_piece_by_piece_and_breaks_off_a_late_failure():
+    def view(request):
+        return stream_template_string(request, "fine {{ 1 // n }}", {"n": 0})
+
+    status, _, iterable = call(new_app(view, handler=WSGIHandler))
+    chunks = iter(iterable)
+    assert (status, next(chunks)) == ("200 OK", b"fine ")
+    with pytest.raises(ZeroDivisionError):
+        next(chunks)
+    iterable.close()
+
+
+def test_templates_of_the_wrong_engine_are_refused():
+    def view(request):
+        with pytest.raises(UsageError, match="Django's own templates cannot"):
+            stream_template_string(request, "x", using="django")
+        with pytest.raises(UsageError, match="enable_async=True"):
+            stream_template_string(request, "x", using="awaited")
+        with (
+            override_settings(TEMPLATES=settings.TEMPLATES[:1]),
+            pytest.raises(UsageError, match=r"the engines are \['django'\]"),
+        ):
+            stream_template_string(request, "x")
+        return HttpResponse("refused")
+
+    assert the_page(new_app(view, handler=WSGIHandler), WSGIHandler)[2] == b"refused"
+
+
+# stream_with_context
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, WSGIHandler])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_items_keep_the_language_and_variables_of_their_call(handler, is_async):
+    if is_async and handler is WSGIHandler:
+        return
+
+    def items():
+        for _ in range(300):
+            yield f"{translation.get_language()} {variable.get()};"
+
+    async def awaited():
+        for item in items():
+            yield item
+
+    def view(request):
+        with translation.override("de"):
+            token = variable.set("inside")
+            made = stream_with_context(request, awaited() if is_async else items())
+            variable.reset(token)
+        return StreamingHttpResponse(made)
+
+    async def aview(request):
+        return view(request)
+
+    for each in [view, aview][: 1 if handler is WSGIHandler else 2]:
+        assert the_page(new_app(each, handler=handler), handler)[2] == b"de inside;" * 300
+
+
+def test_plain_items_stream_under_asgi_and_use_the_connections_of_the_view():
+    threads, views, times = set(), set(), []
+
+    def items(request):
+        started = time.monotonic()
+        for n, text in query_rows(threads):
+            if n == 1999:
+                time.sleep(0.4)
+            times.append(time.monotonic() - started)
+            yield f"{n} {text};"
+
+    def view(request):
+        views.add(threading.get_ident())
+        fill_table()
+        return StreamingHttpResponse(stream_with_context(request, items)(request))
+
+    started = time.monotonic()
+    answer = get(new_app(view))
+    assert answer.body == b"".join(b"%d text %d;" % (n, n) for n in range(2000))
+    assert threads == views
+    assert answer.times[-2] - started < 0.4 <= answer.times[-1] - started
+
+
+@pytest.mark.parametrize("middleware", [(), (f"{__name__}.sync_only",)])
+def test_async_items_can_call_sync_code(middleware):
+    async def items():
+        for n in range(3):
+            yield await sync_to_async(lambda: f"{n};")()
+
+    async def view(request):
+        return StreamingHttpResponse(stream_with_context(request, items()))
+
+    answer = get(new_app(view, middleware))
+    assert (answer.error, answer.body) == (None, b"0;1;2;")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_client_that_leaves_closes_the_items(is_async):
+    log = []
+
+    def items():
+        try:
+            while True:
+                time.sleep(0.01)
+                yield "x"
+        finally:
+            log.append(("closed", time.monotonic(), threading.get_ident()))
+
+    async def awaited():
+        try:
+            while True:
+                await asyncio.sleep(0.01)
+                yield "x"
+        finally:
+            log.append(("closed", time.monotonic(), threading.get_ident()))
+
+    views = []
+
+    def view(request):
+        views.append(threading.get_ident())
+        return StreamingHttpResponse(
+            stream_with_context(request, (awaited if is_async else items)())
+        )
+
+    async def main():
+        answer = await ask(new_app(view), leave_after=3)
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            if log:
+                break
+        return answer.left_at
+
+    left_at = asyncio.run(main())
+    assert len(log) == 1
+    assert log[0][1] - left_at < 0.5
+    assert is_async or log[0][2] == views[0]
+
+
+def test_wsgi_closes_the_items_with_the_response():
+    log = []
+
+    def items():
+        try:
+            yield from "abc"
+        finally:
+            log.append("closed")
+
+    def view(request):
+        return StreamingHttpResponse(stream_with_context(request, items()))
+
+    _, _, iterable = call(new_app(view, handler=WSGIHandler))
+    assert next(iter(iterable)) == b"a"
+    iterable.close()
+    iterable.close()
+    assert log == ["closed"]
+
+
+def test_wsgi_refuses_async_items():
+    async def items():
+        yield "x"
+
+    def view(request):
+        with pytest.raises(NotIterable, match="asynchronous"):
+            stream_with_context(request, items())
+        return HttpResponse("refused")
+
+    assert the_page(new_app(view, handler=WSGIHandler), WSGIHandler)[2] == b"refused"

@@ -7,7 +7,7 @@ import time
 import pytest
 from helpers import Clock, encode, new_pipeline, new_source
 
-from unspool import RowError, UsedTwice
+from unspool import DeadlineExceeded, RowError, Stream, UsedTwice
 from unspool.drive import Chunks, adrive, drive
 from unspool.sources.async_rows import AsyncRowSource
 
@@ -41,6 +41,44 @@ def test_the_same_bytes_for_every_batch_and_chunk_size_in_both_drivers(
     assert b"".join(chunks_of(ROWS, **limits)) == expected
     assert b"".join(chunks_of((row for row in ROWS), **limits)) == expected
     assert b"".join(achunks_of(ROWS, **limits)) == expected
+
+
+class Timed:
+    """A source whose pulls take so many seconds by `clock`, and give a row each but the last."""
+
+    def __init__(self, clock, took):
+        self.clock, self.took = clock, list(took)
+
+    def pull(self, want, timeout_s):
+        self.clock.now += self.took.pop(0)
+        return [(1,)] if self.took else None
+
+
+class AsyncTimed(Timed):
+    async def pull(self, want, timeout_s):
+        return super().pull(want, timeout_s)
+
+
+@pytest.mark.parametrize("took", [[6, 0], [0, 6], [3, 3, 0], [0, 3, 3], [6], [0, 0, 5.001]])
+def test_a_deadline_that_passes_in_any_pull_is_noticed(took):
+    """The first pull and the last one count too."""
+    clock = Clock()
+    plan = Stream([], "ndjson", deadline_s=5)
+    with pytest.raises(DeadlineExceeded, match="the limit is 5 s"):
+        list(drive(plan.pipeline(), Timed(clock, took), clock))
+
+    async def main():
+        async for _ in adrive(plan.pipeline(), AsyncTimed(clock, took), clock):
+            pass
+
+    with pytest.raises(DeadlineExceeded, match="the limit is 5 s"):
+        asyncio.run(main())
+
+
+def test_a_deadline_that_is_just_kept_is_no_failure():
+    clock = Clock()
+    plan = Stream([], "ndjson", deadline_s=5)
+    assert list(drive(plan.pipeline(), Timed(clock, [2, 1, 2]), clock)) == [b"[1]\n", b"[1]\n"]
 
 
 def test_no_chunk_is_empty():

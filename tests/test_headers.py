@@ -75,6 +75,14 @@ def test_the_whole_list_of_headers():
     assert len(stream_headers("text/plain")) == 4
 
 
+def test_a_page_may_be_kept_by_the_browser():
+    assert stream_headers("text/html; charset=utf-8") == [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("X-Accel-Buffering", "no"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+
+
 def test_werkzeug_reads_the_exact_name_back():
     http = pytest.importorskip("werkzeug.http")
     for name in ["été 'x' (1).csv", '航班 "q" 50%.csv', "plain.csv"]:

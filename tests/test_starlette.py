@@ -1,10 +1,15 @@
 import asyncio
+import contextvars
 import gzip
 import socket
+import sqlite3
+import threading
+import time
 
 import brotli
+import jinja2
 import pytest
-from asgi_cases import AsgiCases, expected
+from asgi_cases import AsgiCases, expected, variable
 from asgi_client import PlainRows, ask, get
 from fastapi import FastAPI
 from helpers import encode
@@ -13,12 +18,22 @@ from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import StreamingResponse
 from starlette.routing import Route
+from starlette.templating import Jinja2Templates
+from starlette.testclient import TestClient
+from template_cases import TemplateCases
 
 import unspool.asgi
-from unspool import Csv, Stream, StreamError
+from unspool import Csv, NotIterable, Stream, StreamError
 from unspool.asgi import Answer, guard
-from unspool.starlette import stream, stream_csv
+from unspool.starlette import (
+    stream,
+    stream_csv,
+    stream_template,
+    stream_template_string,
+    stream_with_context,
+)
 
 
 def new_app(endpoint, middleware=()):
@@ -210,16 +225,15 @@ def test_a_thousand_streams_at_once_do_not_mix():
         assert answer.body == encode([(f"/{n}", row) for row in range(20)], "ndjson")
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-def test_the_guard_lets_everything_else_pass(kind):
+def test_the_guard_lets_everything_else_pass():
     seen = []
 
     async def app(scope, receive, send):
         seen.append((scope, receive, send))
 
-    scope = {"type": kind}
+    scope = {"type": "websocket"}
     asyncio.run(guard(app)(scope, len, max))
-    assert seen == [({"type": kind}, len, max)]
+    assert seen == [({"type": "websocket"}, len, max)]
 
 
 @pytest.mark.parametrize("port_type", [int, str])
@@ -251,3 +265,238 @@ def test_a_client_that_left_is_no_failure_if_sending_says_so():
 
     assert get(app).error is None
     assert [told[0] for told in rows.hooks[1:]] == ["disconnect"]
+
+
+# Templates
+
+
+def new_templates(is_async=False, **options):
+    env = jinja2.Environment(autoescape=True, enable_async=is_async, **options)
+    return Jinja2Templates(env=env)
+
+
+class TestTemplate(TemplateCases):
+    def app(self, source, context, is_async, *, before=lambda: None):
+        templates = new_templates(is_async)
+
+        async def endpoint(request):
+            before()
+            return stream_template_string(request, templates, source, context)
+
+        return new_app(endpoint)
+
+
+class TestTemplateOverPlainAsgi(TemplateCases):
+    def app(self, source, context, is_async, *, before=lambda: None):
+        template = new_templates(is_async).env.from_string(source)
+
+        async def app(scope, receive, send):
+            before()
+            await unspool.asgi.stream_template(template, context)(scope, receive, send)
+
+        return app
+
+    def test_a_failure_before_the_first_piece_is_a_real_status(self, is_async):
+        """The server gives it: nothing was sent."""
+        answer = get(self.app("{{ 1 // 0 }}", {}, is_async))
+        assert isinstance(answer.error, ZeroDivisionError)
+        assert answer.status is None
+
+
+def test_a_template_by_name_has_what_a_template_response_has():
+    templates = new_templates(
+        loader=jinja2.DictLoader(
+            {"a.html": "{{ request.url.path }} {{ extra }} {{ n }} {{ url_for('page') }}"}
+        )
+    )
+    templates.context_processors.append(lambda request: {"extra": request.method})
+    given = {"n": 5}
+
+    async def ours(request):
+        headers = {"X-More": "1"}
+        return stream_template(request, templates, "a.html", given, status=203, headers=headers)
+
+    async def theirs(request):
+        return templates.TemplateResponse(request, "a.html", dict(given), 203, {"X-More": "1"})
+
+    client = TestClient(Starlette(routes=[Route("/", ours, name="page")]))
+    response = client.get("/")
+    expected = TestClient(Starlette(routes=[Route("/", theirs, name="page")])).get("/")
+    assert response.text == expected.text == "/ GET 5 http://testserver/"
+    assert response.template.name == expected.template.name == "a.html"
+    assert set(response.context) == set(expected.context) == {"n", "request", "extra"}
+    assert response.headers["content-type"] == expected.headers["content-type"]
+    assert (response.status_code, response.headers["x-more"]) == (203, "1")
+    assert given == {"n": 5}
+
+
+def test_a_template_tells_its_hooks():
+    told = []
+    templates = new_templates()
+
+    def endpoint(request):
+        return stream_template_string(
+            request,
+            templates,
+            "a{{ n }}b",
+            {"n": 1},
+            on_close=lambda *args: told.append(args),
+        )
+
+    assert get(new_app(endpoint)).body == b"a1b"
+    assert told == [("complete", 3, 3)]
+
+
+# stream_with_context
+
+
+def streaming_app(items, before=lambda: None):
+    async def endpoint(request):
+        before()
+        return StreamingResponse(stream_with_context(items()))
+
+    return new_app(endpoint)
+
+
+own = contextvars.ContextVar("own", default="unset")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_all_steps_of_an_iterator_run_in_one_context(is_async):
+    def items():
+        own.set("set")
+        for _ in range(300):
+            yield f"{variable.get()} {own.get()};"
+
+    async def awaited():
+        for item in items():
+            yield item
+
+    app = streaming_app(awaited if is_async else items, lambda: variable.set("inside"))
+    answer = get(app)
+    assert answer.error is None
+    assert answer.body == b"inside set;" * 300
+
+
+def test_a_plain_iterator_stays_on_its_thread_if_it_must():
+    def items():
+        database = sqlite3.connect(":memory:")
+        try:
+            for (n,) in database.execute(
+                "with recursive n(i) as (select 1 union all select i+1 from n where i<300) select i from n"
+            ):
+                yield f"{n};"
+        finally:
+            database.close()
+
+    async def main():
+        return await asyncio.gather(*(ask(streaming_app(items)) for _ in range(10)))
+
+    for answer in asyncio.run(main()):
+        assert answer.error is None
+        assert answer.body.count(b";") == 300
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_client_that_leaves_closes_the_iterator(is_async):
+    log = []
+
+    def items():
+        try:
+            while True:
+                time.sleep(0.01)
+                yield "x"
+        finally:
+            log.append(("closed", time.monotonic()))
+
+    async def awaited():
+        try:
+            while True:
+                await asyncio.sleep(0.01)
+                yield "x"
+        finally:
+            log.append(("closed", time.monotonic()))
+
+    async def main():
+        answer = await ask(streaming_app(awaited if is_async else items), leave_after=3)
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            if log:
+                break
+        return answer.left_at
+
+    left_at = asyncio.run(main())
+    assert [what for what, _ in log] == ["closed"]
+    assert log[0][1] - left_at < 0.5
+
+
+def test_items_come_one_by_one_and_unchanged():
+    async def main():
+        seen = []
+        async for item in stream_with_context(iter([1, "a", None, b"", []])):
+            seen.append(item)
+        return seen
+
+    assert asyncio.run(main()) == [1, "a", None, b"", []]
+
+
+def test_a_slow_item_does_not_hold_back_those_before_it():
+    def items():
+        for n in range(3):
+            yield n
+            time.sleep(0.3)
+
+    async def main():
+        started, times = time.monotonic(), []
+        async for _ in stream_with_context(items()):
+            times.append(time.monotonic() - started)
+        return times
+
+    times = asyncio.run(main())
+    assert times[0] < 0.1 < 0.3 < times[1] < 0.45 < 0.6 < times[2] < 0.75
+
+
+def test_generator_functions_can_be_decorated():
+    @stream_with_context
+    def items(count, *, text):
+        """Some items."""
+        for _ in range(count):
+            yield text
+
+    async def main():
+        return [item async for item in items(2, text="a")]
+
+    assert asyncio.run(main()) == ["a", "a"]
+    assert items.__doc__ == "Some items."
+
+
+def test_an_iterator_can_be_closed_early():
+    threads, log = threading.active_count(), []
+
+    def items():
+        try:
+            yield from range(10**9)
+        finally:
+            log.append("closed")
+
+    async def main():
+        made = stream_with_context(items())
+        assert await anext(made) == 0
+        await made.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(made)
+
+    asyncio.run(main())
+    assert log == ["closed"]
+    assert threading.active_count() <= threads + 1
+
+
+@pytest.mark.parametrize("what", [None, 5])
+def test_what_gives_no_items_is_refused(what):
+    with pytest.raises(NotIterable, match="generator function; got"):
+        stream_with_context(what)
+
+
+def test_text_is_refused_as_items():
+    with pytest.raises(NotIterable, match="character by character"):
+        stream_with_context("text")

@@ -11,12 +11,13 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import flask
+import jinja2
 import pytest
 from helpers import reader
 
 import unspool.flask
 from unspool import BrokenApp, Csv, DeadlineExceeded, LengthMismatch, UsageError, UsedTwice
-from unspool.wsgi import limit, stream, stream_csv
+from unspool.wsgi import limit, stream, stream_csv, stream_template
 
 ROWS = [(n, f"text {n}") for n in range(5)]
 BYTES = b"id,text\r\n" + b"".join(b"%d,text %d\r\n" % (n, n) for n in range(5))
@@ -78,6 +79,10 @@ class Rows:
         self.closed += 1
 
 
+def new_template(source, **options):
+    return jinja2.Environment(autoescape=True, **options).from_string(source)
+
+
 # Streams
 
 
@@ -111,6 +116,65 @@ def test_an_early_failure_is_raised_before_the_answer_starts():
     with pytest.raises(LookupError, match="boom"):
         stream(rows())({"REQUEST_METHOD": "GET"}, lambda *start: started.append(start))
     assert started == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_template_is_sent_as_a_page(method):
+    told = []
+    template = new_template("<p>{% for n in rows %}{{ n }};{% endfor %}")
+    rows = Rows(["<", *range(5000)])
+    app = stream_template(
+        template, {"rows": rows}, status="203 Fine", on_close=lambda *args: told.append(args)
+    )
+    answer = Answer(validator(app), REQUEST_METHOD=method, QUERY_STRING="")
+    page = "<p>&lt;;" + "".join(f"{n};" for n in range(5000))
+    assert answer.read().decode() == ("" if method == "HEAD" else page)
+    assert answer.status == "203 Fine"
+    assert answer.headers == [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("X-Accel-Buffering", "no"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    pieces = 1 + 2 * 5001
+    assert told == (
+        [("disconnect", 0, 0)] if method == "HEAD" else [("complete", pieces, len(page))]
+    )
+
+
+def test_a_template_fails_early_before_and_late_after_the_answer_starts():
+    with pytest.raises(ZeroDivisionError):
+        Answer(stream_template(new_template("{{ 1 // 0 }}")))
+    answer = Answer(stream_template(new_template("fine {{ 1 // n }}"), {"n": 0}))
+    assert next(iter(answer.iterable)) == b"fine "
+    with pytest.raises(ZeroDivisionError):
+        next(answer.iterable)
+    answer.close()
+
+
+def test_closing_a_template_closes_the_generators_that_it_was_given():
+    log = []
+
+    def rows():
+        try:
+            yield from range(10**9)
+        finally:
+            log.append("closed")
+
+    answer = Answer(
+        stream_template(new_template("a{% for n in rows %}{{ n }};{% endfor %}"), {"rows": rows()})
+    )
+    next(iter(answer.iterable))
+    next(answer.iterable)
+    answer.close()
+    assert log == ["closed"]
+
+
+def test_a_template_of_an_asynchronous_environment_is_refused_on_wsgi():
+    template = new_template("x", enable_async=True)
+    with pytest.raises(
+        UsageError, match=r"has enable_async=True: without an event loop .* Use one"
+    ):
+        stream_template(template)
 
 
 def test_a_body_that_is_over_cannot_be_asked_again():

@@ -29,6 +29,7 @@ __all__ = [
     "socket_to",
     "unsent",
     "warn_of",
+    "warn_once",
 ]
 
 # How long a reset waits for what was sent before: a reset throws away what still waits.
@@ -191,7 +192,7 @@ def warn_of(environ: Mapping[str, Any]) -> None:
     if environ.get("mod_wsgi.process_group"):  # Embedded, it is the empty string.
         software = "mod_wsgi in daemon mode"
     if software in {"Granian", "mod_wsgi in daemon mode"}:
-        _warn(
+        warn_once(
             f"{software} ends an answer cleanly when its source fails, and hides its connection: "
             "clients cannot tell a broken download from a whole one. Use another server (gunicorn, "
             "waitress, or granian's ASGI interface with unspool.asgi.from_wsgi), or formats with "
@@ -202,18 +203,19 @@ def warn_of(environ: Mapping[str, Any]) -> None:
         and not environ.get("wsgi.multithread", True)
         and ("gevent" not in sys.modules)
     ):
-        _warn(
+        warn_once(
             "gunicorn's sync worker is killed when one answer takes longer than --timeout (30 s): "
             "long streams are cut. Use --worker-class gthread."
         )
     if "uwsgi.version" in environ:
-        _warn(
+        warn_once(
             "uWSGI closes a connection when its client reads nothing for socket-timeout (4 s): "
             "slow downloads are cut. Set --socket-timeout and --http-timeout higher."
         )
 
 
-def _warn(message: str) -> None:
+def warn_once(message: str) -> None:
+    """A `StreamWarning`, the first time in the process."""
     if message not in _warned:
         _warned.add(message)
         warnings.warn(message, StreamWarning, stacklevel=3)

@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
-from asgiref.sync import AsyncToSync, async_to_sync, sync_to_async
+from asgiref.sync import AsyncToSync, SyncToAsync, async_to_sync, sync_to_async
+from django.core.signals import got_request_exception  # type: ignore[import-untyped]
 from django.db import connections  # type: ignore[import-untyped]
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse  # type: ignore[import-untyped]
+from django.middleware.csrf import get_token  # type: ignore[import-untyped]
+from django.template import engines  # type: ignore[import-untyped]
+from django.template.backends.utils import (  # type: ignore[import-untyped]
+    csrf_input_lazy,
+    csrf_token_lazy,
+)
+from django.template.loader import select_template  # type: ignore[import-untyped]
 
 from unspool import asgi, wsgi
-from unspool.drive import AsyncChunks
-from unspool.errors import NotAcceptable
+from unspool.drive import AsyncChunks, Chunks
+from unspool.errors import NotAcceptable, UsageError
 from unspool.formats.csv import Csv
 from unspool.headers import Asked, merged
 from unspool.sources.members import rows_for
+from unspool.sources.rows import ContextRows, rows_of
 from unspool.sources.workers import Lane
 from unspool.stream import Stream
+from unspool.templates.pieces import BATCH_PIECES, PAGE, Asking, any_pieces, sync_pieces
 from unspool.types import Format
 
-__all__ = ["StreamResponse", "stream", "stream_csv"]
+__all__ = [
+    "StreamResponse",
+    "stream",
+    "stream_csv",
+    "stream_template",
+    "stream_template_string",
+    "stream_with_context",
+]
 
 T = TypeVar("T")
+
+_request_log = logging.getLogger("django.request")
 
 
 class StreamResponse(StreamingHttpResponse):  # type: ignore[misc]
@@ -43,7 +73,7 @@ class _AsyncStreamResponse(StreamResponse):
     """The same for ASGI.
 
     Django renders what has `render` after the view, and awaits that: here the first chunk is
-    made, for sync and async views alike, while an error page can still be given.
+    made, at the latest, while an error page can still be given.
     """
 
     # What middlewares for templates look at.
@@ -57,18 +87,16 @@ class _AsyncStreamResponse(StreamResponse):
         headers: Mapping[str, str] | None,
         refusal: HttpResponse | None = None,
     ) -> None:
-        self._content = _Content(plan)
+        rows = rows_for(plan.format, plan.rows)
+        self._content = _Content(rows, partial(asgi.open_chunks, plan))
         self._refusal = refusal
         super().__init__(self._content, plan, status, headers)
         self.context_data: dict[str, Any] = {}
-        self._request = request
+        self._request: Any = request
         self._after_render: list[Callable[[Any], Any]] = []
 
-    async def render(self) -> Any:
-        """Makes the first chunk; gives the response, as the callbacks left it.
-
-        If there is a refusal, closes the rows and gives that.
-        """
+    async def begin(self) -> None:
+        """Makes the first chunk, if there is none; if there is a refusal, closes the rows."""
         try:
             if self._request.method == "HEAD" or self._refusal is not None:
                 await self._content.aclose()
@@ -77,6 +105,10 @@ class _AsyncStreamResponse(StreamResponse):
         except BaseException:
             await asyncio.shield(self._content.aclose())
             raise
+
+    async def render(self) -> Any:
+        """Makes the first chunk; gives the response (or refusal), as the callbacks left it."""
+        await self.begin()
         response: Any = self if self._refusal is None else self._refusal
         for callback in self._after_render:
             response = callback(response) or response
@@ -86,79 +118,103 @@ class _AsyncStreamResponse(StreamResponse):
         """Calls `callback` with the response once it is rendered: decorators want this."""
         self._after_render.append(callback)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """The chunks, as the middlewares changed them. Whoever iterates them must close this."""
-        try:
-            self._content.sync_code_runs_here()
-            async for chunk in self.streaming_content:
-                yield chunk
-        except Exception:
-            await self._content.aclose()
-            await sync_to_async(self.close)()  # Django does not, after a failure.
-            await asgi.reset(self._request.scope)  # The last thing: see there.
-            raise
-        finally:
-            if not self._content.over:
-                await asyncio.shield(self._content.aclose())
+        with asgi.running():
+            try:
+                content: Any = self.streaming_content
+                async for chunk in content:
+                    yield chunk
+            except Exception:
+                await self._content.aclose()
+                await sync_to_async(self.close)()  # Django does not, after a failure.
+                await asgi.reset(self._request.scope)  # The last thing: see there.
+                raise
+            finally:
+                if not self._content.over:
+                    await asyncio.shield(self._content.aclose())
 
 
-class _Content:
-    """The chunks of a response, opened on the loop.
+class _Content(AsyncIterator[Any]):
+    """The chunks or items of a response, opened on the loop, in the context of this moment.
 
     Does not know its response, so that it goes when that goes: a middleware may have put
     another one in its place (304).
     """
 
-    def __init__(self, plan: Stream) -> None:
-        self._plan = plan
-        self._is_async = isinstance(rows_for(plan.format, plan.rows), AsyncIterable)
+    def __init__(self, rows: object, open: Callable[[Context, Lane], AsyncChunks[Any]]) -> None:
+        self._open = open
+        self._is_async = isinstance(rows, AsyncIterable)
         self._thread = _RequestThread()
-        self._context: Context | None = None
-        self._chunks: AsyncChunks[bytes] | None = None
+        # What Django keeps for the request (language, time zone) is only visible on the thread,
+        # or the loop, that it was moved to by asgiref.
+        self._moved = self._is_async or not _on_a_loop()
+        here = _on_a_loop() or not self._is_async
+        self._context = copy_context() if here else async_to_sync(_copied_context)()
+        self._chunks: AsyncChunks[Any] | None = None
+        self._sent = False
         self.over = False
 
-    async def open(self) -> AsyncChunks[bytes]:
+    async def open(self) -> AsyncChunks[Any]:
         """The chunks."""
         if self._chunks is None:
-            # Copied on the thread where the rows will run: what Django keeps for the request
-            # (language, time zone) is only visible on the thread that it was moved to.
-            self._context = (
-                copy_context() if self._is_async else await sync_to_async(copy_context)()
-            )
-            self._chunks = asgi.open_chunks(self._plan, self._context, self._thread)
+            _sync_code_of(self._context)
+            if not self._moved:
+                loop = asyncio.get_running_loop()
+                copying = sync_to_async(copy_context)()
+                self._context = await loop.create_task(copying, context=self._context)
+            self._chunks = self._open(self._context, self._thread)
         return self._chunks
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in await self.open():
-            yield chunk
-
-    def sync_code_runs_here(self) -> None:
-        """Lets asynchronous rows call sync code where their caller does.
-
-        The view may have been called by a sync middleware, which was in charge of that and is
-        not any more.
-        """
-        if self._context is not None and self._is_async:
-            executors = AsyncToSync.executors
-            now = getattr(executors, "current", None)
-            self._context.run(setattr, executors, "current", now)
+    async def __anext__(self) -> Any:
+        chunks = await self.open()
+        if not self._sent:
+            self._sent = True
+            if self._is_async:
+                _sync_code_of(self._context)
+        return await anext(chunks)
 
     async def aclose(self) -> None:
         """Closes the rows, once."""
-        self.over = True
+        self.over = self._moved = True  # Its thread can be waiting for this.
         await (await self.open()).aclose()
         await self._thread.idle()  # Django ends the thread after the request.
 
     def close(self) -> None:
         """The same for `HttpResponse.close`, which need not come from the loop."""
-        if self.over:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            async_to_sync(self.aclose)()
-        else:
-            _keep(loop.create_task(self.aclose()))
+        if not self.over:
+            _close(self.aclose)
+
+
+def _on_a_loop() -> bool:
+    """Whether this is asynchronous code."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _copied_context() -> Context:
+    return copy_context()
+
+
+def _sync_code_of(context: Context) -> None:
+    """Lets the asynchronous code of a context call sync code where its caller does.
+
+    The view may have been called by a sync middleware, which was in charge of that and is not
+    any more.
+    """
+    executors = AsyncToSync.executors
+    context.run(setattr, executors, "current", getattr(executors, "current", None))
+
+
+def _close(aclose: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Calls `aclose` on the loop, from there or from a thread."""
+    if _on_a_loop():
+        _keep(asyncio.ensure_future(aclose()))
+    else:
+        async_to_sync(aclose)()
 
 
 _kept: set[asyncio.Future[None]] = set()
@@ -218,10 +274,11 @@ def stream(
     rows are sent while the next one takes its time; except if the request's thread has a
     database connection open by then: its rows stay with it.
 
-    Under ASGI, the first row is made right after the view, sync or async, by Django's
-    deferred rendering (so middlewares see it, decorators inside the view do not). Plain rows
-    are then made batch by batch on the thread that Django keeps for the sync code of the
-    request, with the connections of the view; they are not read first, and a stuck one blocks
+    Under ASGI, the first row is made here too, if the view is a sync one; else right after the
+    view, by Django's deferred rendering (so middlewares see a failure, decorators inside the
+    view do not; `await response.render()` makes it at once). Plain rows are then made batch by
+    batch on the thread that Django keeps for the sync code of the request, with the
+    connections of the view; they are not read first, and a stuck one blocks
     nothing else. Asynchronous rows run as a task.
 
     Args:
@@ -243,16 +300,21 @@ def stream(
     ...     return stream(request, rows, filename="squares.csv")
     """
     plan = Stream(rows, format, **options)
+    refusal = None
     try:
         plan = plan.asked(Asked.by_environ(request.META))
     except NotAcceptable as error:
-        refusal = HttpResponse(str(error), status=error.status, headers=dict(error.headers()))
-        if hasattr(request, "scope"):
-            return _AsyncStreamResponse(plan, request, status, headers, refusal)
+        refusal = HttpResponse(
+            str(error).encode(), status=error.status, headers=dict(error.headers())
+        )
+    if _is_asgi(request):
+        response = _AsyncStreamResponse(plan, request, status, headers, refusal)
+        if not _on_a_loop() and hasattr(SyncToAsync.threadlocal, "main_event_loop"):
+            async_to_sync(response.begin)()
+        return response
+    if refusal is not None:
         wsgi.open_chunks(plan, request.META).close()
         return refusal
-    if hasattr(request, "scope"):  # ASGIRequest, or what stands for it.
-        return _AsyncStreamResponse(plan, request, status, headers)
     environ = request.META
     chunks = wsgi.open_chunks(_closing_connections(plan), environ, _open_connections)
     if request.method == "HEAD":
@@ -267,9 +329,158 @@ def stream_csv(
     rows: Iterable[Any] | AsyncIterable[Any],
     dialect: Csv | None = None,
     **options: Any,
-) -> StreamResponse:
+) -> StreamResponse | HttpResponse:
     """The same with a `Csv` format."""
     return stream(request, rows, dialect or Csv(), **options)
+
+
+def stream_template(
+    request: HttpRequest,
+    template_name: str | Sequence[str],
+    context: Mapping[str, Any] | None = None,
+    *,
+    using: str | None = None,
+    mode: str = "auto",
+    **options: Any,
+) -> StreamResponse | HttpResponse:
+    """A response that renders a Jinja2 template piece by piece, while it is sent.
+
+    Gives what `django.shortcuts.render` gives, without ever holding the page. The first piece
+    is made before anything is sent, like the first row of `stream`; what fails later breaks
+    the transfer. At the end the generators in `context` are closed. The CSRF token is made in
+    the view, because its cookie must go out before the page.
+
+    Args:
+        request: the request that is answered.
+        template_name: the name of the template, or several, of which the first that exists.
+        context: the variables of the template; context processors add theirs.
+        using: the name of the template engine.
+        mode: how a page is sent, if the environment has `unspool.templates.Streaming`: "auto",
+            "inorder" or "whole".
+        **options: the other arguments of `stream`: status, headers, limits and hooks
+            (`on_close` gets the number of pieces as rows, and `on_error` also what a block of
+            a page fails with, after `got_request_exception`).
+
+    Raises:
+        UsageError: the engine is not Django's backend for Jinja2 (Django's own templates
+            cannot be rendered piece by piece); or, under WSGI, its environment has
+            `enable_async=True`.
+
+    >>> def numbers(request):
+    ...     return stream_template(request, "numbers.html", {"numbers": range(10**6)})
+    """
+    names = [template_name] if isinstance(template_name, str) else template_name
+    return _page(request, select_template(names, using=using), context, mode, options)
+
+
+def stream_template_string(
+    request: HttpRequest,
+    source: str,
+    context: Mapping[str, Any] | None = None,
+    *,
+    using: str | None = None,
+    mode: str = "auto",
+    **options: Any,
+) -> StreamResponse | HttpResponse:
+    """The same for a template from its source text; `using` is the first Jinja2 engine."""
+    engine = engines[using] if using else _jinja_engine()
+    return _page(request, engine.from_string(source), context, mode, options)
+
+
+def _jinja_engine() -> Any:
+    for engine in engines.all():
+        if hasattr(engine, "template_context_processors"):
+            return engine
+    raise UsageError(
+        f"no template engine renders Jinja2; the engines are {list(engines)}. Add one with the "
+        "backend django.template.backends.jinja2.Jinja2 to TEMPLATES."
+    )
+
+
+def _page(
+    request: HttpRequest,
+    template: Any,
+    context: Mapping[str, Any] | None,
+    mode: str,
+    options: dict[str, Any],
+) -> StreamResponse | HttpResponse:
+    if not hasattr(getattr(template, "backend", None), "template_context_processors"):
+        raise UsageError(
+            f"stream_template() needs a template of django.template.backends.jinja2.Jinja2; got "
+            f"{template!r}. Django's own templates cannot be rendered piece by piece."
+        )
+    get_token(request)  # Now: its cookie cannot follow the page.
+    names = {
+        **(context or {}),
+        "request": request,
+        "csrf_input": csrf_input_lazy(request),
+        "csrf_token": csrf_token_lazy(request),
+    }
+    for processor in template.backend.template_context_processors:
+        names.update(processor(request))
+    make = any_pieces if _is_asgi(request) else sync_pieces
+    options = {"batch_rows": BATCH_PIECES} | options
+    asked = Asked.by_environ(request.META)
+    failed = partial(_block_failed, request, options.get("on_error"))
+    asking = Asking(mode, asked, request.method or "GET", failed)
+    return stream(request, make(template.template, names, asking), PAGE, **options)
+
+
+def _block_failed(
+    request: HttpRequest,
+    on_error: Callable[[BaseException], object] | None,
+    error: BaseException,
+) -> None:
+    """Logs it, as Django does what fails in a view, and tells who listens."""
+    _request_log.error(
+        "A block of the page %s failed.",
+        request.path,
+        exc_info=error,
+        extra={"status_code": 500, "request": request},
+    )
+    got_request_exception.send_robust(sender=None, request=request)
+    if on_error is not None:
+        on_error(error)
+
+
+def stream_with_context(request: HttpRequest, items: Any) -> Any:
+    """An iterator over the same items, each step of it in the context of the view.
+
+    For a `StreamingHttpResponse` of Django's own: the language, the time zone and context
+    variables are those of this call, also if the view has left them by then. Under ASGI it is
+    an async iterator, for plain and asynchronous items, which Django sends one by one; a plain
+    generator would be read as a whole before the first is sent. It is run by the thread that
+    Django keeps for the sync code of the request, a batch of items at a time. It is closed
+    once: after its last item, with the response, or when nobody holds it any more.
+
+    Args:
+        request: the request that is answered.
+        items: an iterable, under ASGI also an async one, or a generator function of either,
+            for which a function is given back.
+
+    Raises:
+        NotIterable: neither of these; asynchronous items under WSGI.
+
+    >>> from django.http import StreamingHttpResponse
+    >>> def letters(request):
+    ...     return StreamingHttpResponse(stream_with_context(request, iter("abc")))
+    """
+    return asgi.with_context(items, _open_on_loop if _is_asgi(request) else _open_here)
+
+
+def _open_on_loop(items: Any) -> AsyncIterator[Any]:
+    rows = items if isinstance(items, AsyncIterable) else rows_of(items)
+    return _Content(rows, partial(asgi.open_items, rows))
+
+
+def _open_here(items: Any) -> Any:
+    rows = ContextRows(rows_of(items), copy_context())
+    return Chunks(rows, rows, lambda outcome, error: None)
+
+
+def _is_asgi(request: HttpRequest) -> bool:
+    """Whether this is an `ASGIRequest`, or what stands for one."""
+    return hasattr(request, "scope")
 
 
 def _open_connections() -> list[Any]:

@@ -37,6 +37,7 @@ def drive(
             asked_at = clock()
             batch = source.pull(pipeline.want, pipeline.due_in_s(asked_at))
             if batch is None:
+                pipeline.check_deadline(asked_at, clock())
                 break
             if not batch:
                 idle()
@@ -63,6 +64,7 @@ async def adrive(
             asked_at = clock()
             batch = await source.pull(pipeline.want, pipeline.due_in_s(asked_at))
             if batch is None:
+                pipeline.check_deadline(asked_at, clock())
                 break
             chunk = pipeline.feed(batch, asked_at, clock())
             del batch

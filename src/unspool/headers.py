@@ -89,17 +89,16 @@ def stream_headers(media_type: str, filename: str | None = None) -> list[Header]
     - `X-Accel-Buffering: no` tells nginx and its kin to pass bytes on as they come.
     - `X-Content-Type-Options: nosniff` lets Chromium show text/plain before it has
       1,024 bytes of it.
-    - `Cache-Control: no-store`, since nobody can check a cached copy of generated data.
+    - `Cache-Control: no-store`, since nobody can check a cached copy of generated data. A page
+      (text/html) goes without: browsers would not keep it for their back button.
 
     >>> stream_headers("text/csv; charset=utf-8")[0]
     ('Content-Type', 'text/csv; charset=utf-8')
     """
-    headers = [
-        ("Content-Type", media_type),
-        ("Cache-Control", "no-store"),
-        ("X-Accel-Buffering", "no"),
-        ("X-Content-Type-Options", "nosniff"),
-    ]
+    headers = [("Content-Type", media_type)]
+    if not media_type.startswith("text/html"):
+        headers.append(("Cache-Control", "no-store"))
+    headers += [("X-Accel-Buffering", "no"), ("X-Content-Type-Options", "nosniff")]
     if filename is not None:
         headers.append(("Content-Disposition", content_disposition(filename)))
     return headers

@@ -88,9 +88,9 @@ class Pipeline(Generic[AnyStr]):
         Raises:
             RowError: with the row's number in the stream. The rows before it are held,
                 and `flush` gives them.
-            DeadlineExceeded: `deadline_s` after the first call.
+            DeadlineExceeded: see `check_deadline`.
         """
-        self._check_deadline(now)
+        self.check_deadline(made_at, now)
         encoded: Encoded[AnyStr] = batch if isinstance(batch, Encoded) else self.encode(batch)
         if encoded.error is not None:
             self._fail(encoded, encoded.error)
@@ -154,9 +154,14 @@ class Pipeline(Generic[AnyStr]):
         """Seconds until something held must leave."""
         return self._coalescer.due_in_s(now)
 
-    def _check_deadline(self, now: float) -> None:
+    def check_deadline(self, asked_at: float, now: float) -> None:
+        """Called when the source has answered, whatever it gave; `asked_at` is when it was asked.
+
+        Raises:
+            DeadlineExceeded: `deadline_s` after the source was asked for the first time.
+        """
         if self._began_at is None:
-            self._began_at = now
+            self._began_at = asked_at
         took = now - self._began_at
         if self._deadline_s is not None and took > self._deadline_s:
             raise DeadlineExceeded(

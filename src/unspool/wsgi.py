@@ -17,9 +17,17 @@ from unspool.headers import Asked
 from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
+from unspool.templates.pieces import (
+    BATCH_PIECES,
+    PAGE,
+    Asking,
+    block_failed,
+    check_template,
+    sync_pieces,
+)
 from unspool.types import Format
 
-__all__ = ["Body", "limit", "stream", "stream_csv"]
+__all__ = ["Body", "limit", "stream", "stream_csv", "stream_template"]
 
 Environ = Mapping[str, Any]
 App = Callable[..., Iterable[bytes]]
@@ -119,6 +127,46 @@ def stream_csv(
 ) -> Callable[[Environ, Callable[..., Any]], Iterable[bytes]]:
     """The same with a `Csv` format."""
     return stream(rows, dialect or Csv(), **options)
+
+
+def stream_template(
+    template: Any,
+    context: Mapping[str, Any] | None = None,
+    *,
+    mode: str = "auto",
+    status: str = "200 OK",
+    **options: Any,
+) -> Callable[[Environ, Callable[..., Any]], Iterable[bytes]]:
+    """A WSGI application that answers with a `jinja2.Template`, rendered piece by piece.
+
+    Use it once, like `stream`, whose `options` it takes (of the hooks, `on_close` gets the
+    number of pieces as rows, and `on_error` also what a block of a page fails with). At the end
+    the generators in `context` are closed. `mode` is for pages: "auto", "inorder" or "whole".
+
+    Raises:
+        UsageError: the template's environment has `enable_async=True`, without the extension
+            `unspool.templates.Streaming`; no such mode, or one that needs that extension.
+
+    >>> from wsgiref.util import setup_testing_defaults
+    >>> from jinja2 import Template
+    >>> environ = {}
+    >>> setup_testing_defaults(environ)
+    >>> app = stream_template(Template("Hi {{ name }}"), {"name": "Ann"})
+    >>> b"".join(app(environ, lambda status, headers: None))
+    b'Hi Ann'
+    """
+    names = dict(context or {})
+    options = {"batch_rows": BATCH_PIECES} | options
+    asking = Asking(mode, on_error=block_failed(options.get("on_error")))
+    check_template(template, mode, sync=True)
+    Stream((), PAGE, **options)  # What is wrong is raised here.
+
+    def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = asking.by(Asked.by_environ(environ), environ["REQUEST_METHOD"])
+        pieces = sync_pieces(template, names, asked)
+        return stream(pieces, PAGE, status=status, **options)(environ, start_response)
+
+    return app
 
 
 def open_chunks(
@@ -237,6 +285,11 @@ class _Sending:
         self._lock = threading.RLock()  # `remove` can be called by the garbage collector.
         self._looking = False
 
+    @property
+    def watches(self) -> bool:
+        """Whether it looks for slow clients."""
+        return bool(self._bytes_per_s_min)
+
     def add(self, body: _LimitedBody, streams_max: int | None) -> bool:
         """Counts `body`, unless there are so many already."""
         with self._lock:
@@ -279,6 +332,18 @@ class _LimitedBody:
         self._environ = environ
         self._last: tuple[float, int] | None = None
         self._closed = False
+
+    @property
+    def chunks(self) -> Any:
+        """What `from_wsgi` takes over, where no chunk of it has to be timed here."""
+        if self._start.written or self._sending.watches:
+            return None
+        return getattr(self._body, "chunks", None)
+
+    @property
+    def length(self) -> int | None:
+        """The declared length of such an answer."""
+        return getattr(self._body, "length", None)
 
     def start(self) -> None:
         try:

@@ -323,6 +323,28 @@ def test_what_is_bound_to_its_thread_is_pulled_and_closed_there(run, kind, how):
     assert len(set(threads)) == (0 if kind == "cursor" and how != "pull" else 5)
 
 
+@pytest.mark.parametrize("rows_before", [1, 2, 100])
+def test_a_database_that_the_rows_open_late_keeps_its_thread(run, rows_before):
+    def rows():
+        yield from range(rows_before)
+        con = sqlite3.connect(":memory:")
+        for (n,) in con.execute(NUMBERS):
+            yield n
+        con.close()
+
+    workers = Workers(4)
+
+    async def one():
+        source = new_source(rows(), lane=Lane(workers))
+        assert await drain(source) == [*range(rows_before), *range(1, 2001)]
+        await close(source)
+
+    async def main():
+        await asyncio.gather(*[one() for _ in range(10)])
+
+    run(main())
+
+
 def test_what_is_not_bound_shares_the_threads(run):
     threads = set()
 

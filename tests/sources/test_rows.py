@@ -280,6 +280,7 @@ def test_thread_bound_things_are_found_where_sources_keep_them():
     assert is_thread_bound(started)
     assert is_thread_bound(map(str, started))
     assert is_thread_bound({"a": [con]})
+    assert is_thread_bound({f"name {n}": n for n in range(500)} | {"z": con})
     assert not is_thread_bound(squares(3), map(str, [1]), [1, 2])
     started.close()
     con.close()

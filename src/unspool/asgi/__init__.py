@@ -1,8 +1,18 @@
 """Streaming over ASGI: plain answers, the guard, and WSGI apps on ASGI servers."""
 
-from unspool.asgi.answer import Answer, open_chunks, reset, respond, stream, stream_csv
+from unspool.asgi.answer import (
+    Answer,
+    open_chunks,
+    reset,
+    respond,
+    stream,
+    stream_csv,
+    stream_template,
+)
 from unspool.asgi.bridge import from_wsgi
 from unspool.asgi.guard import guard
+from unspool.asgi.items import open_items, with_context
+from unspool.asgi.shutdown import running
 from unspool.asgi.types import App, Headers, Message, Receive, Scope, Send
 
 __all__ = [
@@ -16,8 +26,12 @@ __all__ = [
     "from_wsgi",
     "guard",
     "open_chunks",
+    "open_items",
     "reset",
     "respond",
+    "running",
     "stream",
     "stream_csv",
+    "stream_template",
+    "with_context",
 ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
 from unspool.asgi.guard import STATE, State
+from unspool.asgi.shutdown import running
 from unspool.asgi.types import Headers, Message, Receive, Scope, Send
 from unspool.connection import DRAIN_S, break_off, socket_to, unsent
 from unspool.drive import AsyncChunks, adrive
@@ -26,9 +27,27 @@ from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, rows_of
 from unspool.sources.workers import Lane, Workers
 from unspool.stream import Stream
+from unspool.templates.pieces import (
+    BATCH_PIECES,
+    PAGE,
+    Asking,
+    any_pieces,
+    block_failed,
+    check_template,
+)
 from unspool.types import Format
 
-__all__ = ["Answer", "open_chunks", "reset", "respond", "stream", "stream_csv"]
+__all__ = [
+    "Answer",
+    "OwnChunks",
+    "open_chunks",
+    "open_source",
+    "reset",
+    "respond",
+    "stream",
+    "stream_csv",
+    "stream_template",
+]
 
 # As many plain sources can be stuck at a time before others wait for them.
 _WORKERS = Workers(32)
@@ -45,14 +64,18 @@ def open_chunks(
         NotIterable: the rows are neither.
     """
     context = context or copy_context()
-    source: AsyncRowSource[Any] | PooledSource[Any]
     rows = rows_for(plan.format, plan.rows)
-    if isinstance(rows, AsyncIterable):
-        source = AsyncRowSource(rows, context, plan.release)
-    else:
-        puller = Puller(rows_of(rows), context, plan.release)
-        source = PooledSource(puller, lane or Lane(_WORKERS))
+    source = open_source(rows, context, lane, plan.release)
     return PlannedChunks(source, _End(plan, plan.pipeline(), context))
+
+
+def open_source(
+    rows: object, context: Context, lane: Lane | None, release: Callable[[], None] | None
+) -> AsyncRowSource[Any] | PooledSource[Any]:
+    """The source of plain or asynchronous rows."""
+    if isinstance(rows, AsyncIterable):
+        return AsyncRowSource(rows, context, release)
+    return PooledSource(Puller(rows_of(rows), context, release), lane or Lane(_WORKERS))
 
 
 @dataclass
@@ -68,13 +91,28 @@ class _End:
         self.context.run(tell, outcome, error, pipeline.rows, pipeline.sent)
 
 
-class PlannedChunks(AsyncChunks[bytes]):
-    """The chunks of a plan.
-
-    Closed by its loop, if nobody holds it any more: something replaced the answer.
-    """
+class OwnChunks(AsyncChunks[Any]):
+    """Closed by its loop, if nobody holds it any more: something replaced the answer."""
 
     _loop: asyncio.AbstractEventLoop | None = None
+
+    async def _step(self) -> Any:
+        self._loop = asyncio.get_running_loop()
+        return await super()._step()
+
+    def close_soon(self) -> None:
+        """Has the loop close the stream."""
+        if not self.over:
+            with suppress(RuntimeError):  # No loop, or a closed one.
+                loop = self._loop or asyncio.get_running_loop()
+                loop.call_soon_threadsafe(lambda: _keep(asyncio.ensure_future(self.aclose())))
+
+    def __del__(self) -> None:
+        self.close_soon()
+
+
+class PlannedChunks(OwnChunks):
+    """The chunks of a plan."""
 
     def __init__(self, source: AsyncRowSource[Any] | PooledSource[Any], end: _End) -> None:
         super().__init__(adrive(end.pipeline, source), source, end)
@@ -88,16 +126,6 @@ class PlannedChunks(AsyncChunks[bytes]):
         end.pipeline = end.plan.pipeline()
         self._steps = adrive(end.pipeline, self._rows)
         return end.plan
-
-    async def _step(self) -> bytes:
-        self._loop = asyncio.get_running_loop()
-        return await super()._step()
-
-    def __del__(self) -> None:
-        if not self.over:
-            with suppress(RuntimeError):  # No loop, or a closed one.
-                loop = self._loop or asyncio.get_running_loop()
-                loop.call_soon_threadsafe(lambda: _keep(asyncio.ensure_future(self.aclose())))
 
 
 _kept: set[asyncio.Future[None]] = set()
@@ -125,6 +153,18 @@ async def respond(
     would end the answer (HTTP/1.0). A declared Content-Length is held to. Stops when the
     client leaves.
     """
+    with running():
+        await _respond(chunks, status, headers, scope, receive, send)
+
+
+async def _respond(
+    chunks: AsyncChunks[bytes],
+    status: int,
+    headers: Headers,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
     try:
         if scope["method"] == "HEAD":
             await send(_start(status, headers))
@@ -288,3 +328,53 @@ def stream_csv(
 ) -> Answer:
     """The same with a `Csv` format."""
     return stream(rows, dialect or Csv(), **options)
+
+
+class _TemplateAnswer(Answer):
+    """One of a template, whose request has a say in how it is rendered."""
+
+    def __init__(
+        self,
+        template: Any,
+        names: dict[str, Any],
+        asking: Asking,
+        status: int,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__(Stream((), PAGE, **options), status)
+        self._template = template
+        self._names = names
+        self._asking = asking
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asking = self._asking.by(Asked.by_scope(scope), scope["method"])
+        rows = self.context.run(any_pieces, self._template, self._names, asking)
+        self.plan = replace(self.plan, rows=rows)
+        await super().__call__(scope, receive, send)
+
+
+def stream_template(
+    template: Any,
+    context: Mapping[str, Any] | None = None,
+    *,
+    mode: str = "auto",
+    status: int = 200,
+    **options: Any,
+) -> Answer:
+    """An ASGI application that answers with a `jinja2.Template`, rendered piece by piece.
+
+    Use it once, like `stream`, whose `options` it takes (of the hooks, `on_close` gets the
+    number of pieces as rows, and `on_error` also what a block of a page fails with). A thread
+    renders the template; a task does if its environment has `enable_async=True`. At the end the
+    generators in `context` are closed. `mode` is for pages: "auto", "inorder" or "whole".
+
+    Raises:
+        UsageError: no such mode, or one that needs the extension `unspool.templates.Streaming`.
+
+    >>> from jinja2 import Template
+    >>> app = stream_template(Template("Hi {{ name }}"), {"name": "Ann"})
+    """
+    options = {"batch_rows": BATCH_PIECES} | options
+    asking = Asking(mode, on_error=block_failed(options.get("on_error")))
+    check_template(template, mode, sync=False)
+    return _TemplateAnswer(template, dict(context or {}), asking, status, options)

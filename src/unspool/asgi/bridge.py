@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
 from unspool.asgi.answer import respond
+from unspool.asgi.shutdown import end_running, require_asyncio
 from unspool.asgi.types import App, Message, Receive, Scope, Send
 from unspool.coalesce import Coalescer
 from unspool.drive import AsyncChunks, Chunks, adrive
@@ -33,6 +35,9 @@ __all__ = ["from_wsgi"]
 # A request body up to this size is read before a thread is needed.
 _SMALL_BODY_BYTES = 64 * 1024
 
+# Of a request body that the application does not read, so much is read while it answers.
+_AHEAD_BYTES = 256 * 1024
+
 WsgiApp = Callable[..., Iterable[bytes]]
 
 
@@ -45,7 +50,8 @@ def from_wsgi(app: WsgiApp, *, threads: int = 8) -> App:
             stream that is bound to its thread (sqlite3) gets one more, for itself.
 
     Requests, answers and their failures pass through unchanged. When the client leaves,
-    the answer's iterable is closed; it is iterated and closed in one context.
+    the answer's iterable is closed; it is iterated and closed in one context. So it is when the
+    server stops.
 
     Raises:
         UsageError: no threads.
@@ -60,6 +66,7 @@ def from_wsgi(app: WsgiApp, *, threads: int = 8) -> App:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
+            require_asyncio()
             await _Request(app, Lane(workers), scope, receive, send).answer()
         else:
             raise BrokenApp(f"a WSGI application cannot answer {scope['type']!r} requests.")
@@ -70,6 +77,7 @@ def from_wsgi(app: WsgiApp, *, threads: int = 8) -> App:
 async def _lifespan(receive: Receive, send: Send) -> None:
     while (message := await receive())["type"] != "lifespan.shutdown":
         await send({"type": message["type"] + ".complete"})
+    await end_running()
     await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -143,7 +151,8 @@ class _Request:
         iterable = self._context.run(self._app, environ, self._started)
         if isinstance(iterable, (list, tuple)):
             return iterable
-        return _taken_over(iterable, self._lane) or self._pieces(iterable)
+        taken = None if self._started.written else _taken_over(iterable, self._lane)
+        return taken or self._pieces(iterable)
 
     async def _send_list(self, body: Iterable[bytes]) -> None:
         data = b"".join([_checked(piece) for piece in [*self._started.written, *body]])
@@ -243,7 +252,9 @@ def _checked(piece: object) -> bytes:
 class _RequestBody(io.RawIOBase):
     """The request's body, read from the loop by the application's thread.
 
-    What is small is read before the thread starts, so that slow clients do not hold it.
+    What is small is read before the thread starts, so that slow clients do not hold it. While
+    the answer is sent as much is read ahead: behind an upload that nobody reads, the server
+    could not say that the client has left.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -253,48 +264,60 @@ class _RequestBody(io.RawIOBase):
         self._held = b""
         self._more = True
         self._left = False
-        self._over = asyncio.Event()
+        self._taking = asyncio.Lock()
+        self._read = asyncio.Event()
+        self._changing = threading.Lock()
 
     async def read_small(self) -> None:
         """Reads the body, or the first part of it."""
         while self._more and len(self._held) < _SMALL_BODY_BYTES:
-            await self._take()
+            await self._take(_SMALL_BODY_BYTES)
 
     async def receive(self) -> Message:
         """The next message after the body, which the application can still be reading."""
-        await self._over.wait()
+        while self._more:
+            self._read.clear()
+            if len(self._held) < _AHEAD_BYTES:
+                await self._take(_AHEAD_BYTES)
+            else:
+                await self._read.wait()
         return {"type": "http.disconnect"} if self._left else await self._receive()
 
-    async def _take(self) -> None:
-        message = await self._receive()
-        self._held += message.get("body", b"")
-        self._left = message["type"] == "http.disconnect"
-        self._more = message.get("more_body", False) and not self._left
-        if not self._more:
-            self._over.set()
+    async def _take(self, held_max: int) -> None:
+        """Takes one message, unless that much is held already."""
+        async with self._taking:
+            if not self._more or len(self._held) >= held_max:
+                return
+            message = await self._receive()
+            with self._changing:
+                self._held += message.get("body", b"")
+            self._left = message["type"] == "http.disconnect"
+            self._more = message.get("more_body", False) and not self._left
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if not self._held and self._more:
-            asyncio.run_coroutine_threadsafe(self._take(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._take(1), self._loop).result()
         if not self._held and self._left:
             raise ConnectionResetError("the client left before its request was complete.")
-        size = min(len(buffer), len(self._held))
-        buffer[:size] = self._held[:size]
-        self._held = self._held[size:]
+        with self._changing:
+            size = min(len(buffer), len(self._held))
+            buffer[:size] = self._held[:size]
+            self._held = self._held[size:]
+        self._loop.call_soon_threadsafe(self._read.set)
         return size
 
 
 def _environ(scope: Scope, body: io.RawIOBase) -> dict[str, Any]:
     """The WSGI environment of an ASGI scope (PEP 3333)."""
-    root = scope.get("root_path", "")
     path = scope["path"]
+    script_name, path_info = _split(scope.get("root_path", ""), path)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": _as_wsgi(root),
-        "PATH_INFO": _as_wsgi(path.removeprefix(root) if root else path),
+        "SCRIPT_NAME": _as_wsgi(script_name),
+        "PATH_INFO": _as_wsgi(path_info),
         "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
         "SERVER_SOFTWARE": "unspool",
@@ -315,6 +338,13 @@ def _environ(scope: Scope, body: io.RawIOBase) -> dict[str, Any]:
     for raw_name, raw_value in scope.get("headers", []):
         _add_header(environ, raw_name.decode("latin-1"), raw_value.decode("latin-1"))
     return environ
+
+
+def _split(root: str, path: str) -> tuple[str, str]:
+    """SCRIPT_NAME and PATH_INFO; some servers leave the root path out of the path."""
+    root = root.rstrip("/")
+    inside = path == root or path.startswith(root + "/")
+    return root, path[len(root) :] if inside else path
 
 
 def _as_wsgi(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unspool.asgi.shutdown import lifespan
 from unspool.asgi.types import App, Message, Receive, Scope, Send
 from unspool.errors import StreamError
 
@@ -23,12 +24,17 @@ def guard(app: App) -> App:
 
     Some middlewares (Starlette's BaseHTTPMiddleware) send the last message of an answer
     also when the application has failed. The guard withholds it and raises instead, which
-    every server answers with a broken transfer, in HTTP/1.1 and HTTP/2.
+    every server answers with a broken transfer, in HTTP/1.1 and HTTP/2. When the server
+    stops, streams that still run are ended before the app learns of it: their sources are
+    closed and their hooks told.
 
         app = unspool.asgi.guard(FastAPI(...))
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(app, scope, receive, send)
+            return
         if scope["type"] != "http":
             await app(scope, receive, send)
             return

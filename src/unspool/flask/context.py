@@ -21,6 +21,7 @@ from flask.signals import got_request_exception
 
 from unspool.drive import Chunks
 from unspool.errors import NotIterable, OutsideContext, TooLate
+from unspool.sources.rows import ContextRows
 
 __all__ = ["ONE_CONTEXT", "HeldContext", "hold", "stream_with_context"]
 
@@ -239,25 +240,6 @@ class _AfterRequestFunctions(list[Any]):
         super().append(function)
 
 
-class _ContextRows(Iterator[T]):
-    """An iterator whose every step runs in one Context, on the thread that asks."""
-
-    def __init__(self, rows: Iterator[T], context: contextvars.Context) -> None:
-        self._rows = rows
-        self._context = context
-
-    def __next__(self) -> T:
-        return self._context.run(next, self._rows)
-
-    def close(self, then: Callable[[], None]) -> None:
-        close = getattr(self._rows, "close", None)
-        try:
-            if close is not None:
-                self._context.run(close)
-        finally:
-            then()
-
-
 @overload
 def stream_with_context(generator_or_function: Iterator[T]) -> Iterator[T]: ...
 
@@ -308,5 +290,5 @@ def stream_with_context(generator_or_function: Any) -> Any:
 
         return update_wrapper(decorator, generator_or_function)
     held = hold()
-    rows = _ContextRows(iterator, held.context)
+    rows = ContextRows(iterator, held.context)
     return Chunks(rows, rows, lambda _, error: held.release(error))

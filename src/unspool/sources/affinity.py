@@ -50,6 +50,9 @@ _SHARED = (ModuleType, type, CodeType, FrameType)
 _DEPTH = 8
 _OBJECTS_MAX = 2000
 
+# Long lists hold data, all of one kind: some of their items tell.
+_ITEMS_MAX = 50
+
 
 def is_thread_bound(*roots: object, deep: bool = False) -> bool:
     """Whether something that must stay on its thread can be reached from `roots`.
@@ -78,6 +81,7 @@ def is_thread_bound(*roots: object, deep: bool = False) -> bool:
             if isinstance(thing, FunctionType):
                 next_layer.extend(thing.__closure__ or ())
             elif isinstance(thing, _LOOKED_INTO) or (deep and not isinstance(thing, _SHARED)):
-                next_layer.extend(gc.get_referents(thing)[:_OBJECTS_MAX])
+                most = _ITEMS_MAX if isinstance(thing, (list, tuple)) else _OBJECTS_MAX
+                next_layer.extend(gc.get_referents(thing)[:most])
         layer = next_layer[:_OBJECTS_MAX]
     return False

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +28,7 @@ class PooledSource(Generic[T]):
     """The rows of a `Puller` as an asynchronous source.
 
     A thread is busy with them only while a batch is made, not while the client takes it;
-    except if the rows, or what is `beside` them, are bound to the thread of the first batch:
+    except if the rows, or what is `beside` them, have become bound to the thread of a batch:
     then it is theirs until the end. Holds one batch; one more, as bytes, where the next is
     encoded while the last is sent.
     """
@@ -63,10 +64,13 @@ class PooledSource(Generic[T]):
     def bind(self) -> None:
         """Keeps this thread, a worker's, if the rows or what is beside them need it.
 
-        Called once the first row is made.
+        Called after each batch: rows may open their database late. (Once, if `deep`: looking
+        through any object takes longer.)
         """
-        self._started = self._bound = True
+        self._started = True
+        self._bound = self._deep
         if is_thread_bound(self._puller.rows, *self._beside(), deep=self._deep):
+            self._bound = True
             self._lane.keep()
 
     def encode_ahead(self, encode: Callable[[Batch], Any]) -> None:
@@ -102,9 +106,13 @@ class PooledSource(Generic[T]):
         if not self._bound:
             self.bind()
 
+    def stop(self) -> None:
+        """Ends the batch in the making at its next row, which is lost."""
+        self._puller.stop()
+
     async def aclose(self, then: Callable[[], None]) -> None:
         """Closes the rows on one of their threads, and calls `then` there."""
-        self._puller.stop()
+        self.stop()
         closing = self._closing(then)
         await asyncio.wait([closing], timeout=_CLOSE_WAIT_S)
         if closing.done():
@@ -121,7 +129,8 @@ class PooledSource(Generic[T]):
         if self._job is None:
             close()
         else:
-            self._job.add_done_callback(close)
+            context = copy_context()  # Where it runs can depend on who is closing: in Django.
+            self._job.add_done_callback(partial(context.run, close))
         return asyncio.wrap_future(job)
 
 

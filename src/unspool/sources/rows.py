@@ -25,7 +25,16 @@ from unspool.sources.batches import BatchRows, encode_ahead, unpacked
 from unspool.sources.known import recognised
 from unspool.types import Batch
 
-__all__ = ["END", "Puller", "RowSource", "refuse_used", "rows_of", "stay_here", "taken"]
+__all__ = [
+    "END",
+    "ContextRows",
+    "Puller",
+    "RowSource",
+    "refuse_used",
+    "rows_of",
+    "stay_here",
+    "taken",
+]
 
 T = TypeVar("T")
 
@@ -96,6 +105,24 @@ def refuse_used(source: object) -> None:
             f"the rows are a generator ({shown(source)}) that is over: it gives its rows once. "
             "Make a new one for each answer."
         )
+
+
+class ContextRows(Iterator[T]):
+    """An iterator whose every step runs in one Context, on the thread that asks."""
+
+    def __init__(self, rows: Iterator[T], context: Context) -> None:
+        self._rows = rows
+        self._context = context
+
+    def __next__(self) -> T:
+        return self._context.run(next, self._rows)
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Closes the rows there, and calls `then`."""
+        try:
+            self._context.run(_close, self._rows)
+        finally:
+            then()
 
 
 class RowSource(Generic[T]):

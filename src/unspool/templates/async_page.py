@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
-from jinja2.async_utils import auto_aiter
+from jinja2.async_utils import auto_aiter, auto_await
 from jinja2.utils import concat
 
 from unspool.templates.board import Hole
@@ -97,12 +97,12 @@ class AsyncPage(Holes):
         return concat([piece async for piece in pieces])
 
     async def _error_text(self, hole: Hole, error: BaseException) -> str:
-        self.failed(hole, error)
+        await auto_await(self.failed(hole, error))
         try:
             pieces = self.jobs[hole].error_pieces(error)
             return FAILED if pieces is None else await self._text(pieces)
         except Exception as another:
-            self.failed(hole, another)
+            await auto_await(self.failed(hole, another))
             return FAILED
 
     async def pieces(self, shell: Any, values: Iterable[object] = ()) -> AsyncIterator[str]:

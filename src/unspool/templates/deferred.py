@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
@@ -12,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from unspool.errors import UsageError
 from unspool.sources.workers import Lane, Workers
 
-__all__ = ["Deferred", "defer", "deferred"]
+__all__ = ["Deferred", "defer", "deferred", "run_beside"]
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ def defer(
         return _awaited(function)
     if not callable(function):
         raise UsageError(f"defer() takes a function and its arguments; got {function!r}.")
-    return Deferred(Lane(_WORKERS).submit(copy_context().run, lambda: function(*args, **kwargs)))
+    return Deferred(run_beside(_WORKERS, function, *args, **kwargs))
 
 
 def _awaited(awaitable: Awaitable[T]) -> Deferred[T]:
@@ -76,9 +77,32 @@ def _awaited(awaitable: Awaitable[T]) -> Deferred[T]:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        run = copy_context().run
-        return Deferred(Lane(_WORKERS).submit(run, lambda: asyncio.run(value())))
+        return Deferred(run_beside(_WORKERS, lambda: asyncio.run(value())))
     return Deferred(asyncio.run_coroutine_threadsafe(value(), loop))
+
+
+def run_beside(
+    workers: Workers, function: Callable[..., T], *args: Any, **kwargs: Any
+) -> Future[T]:
+    """The future result of a call on one of these threads, in a copy of the current context."""
+
+    def run() -> T:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _close_connections()
+
+    return Lane(workers).submit(copy_context().run, run)
+
+
+def _close_connections() -> None:
+    """Closes the database connections that Django has opened for this thread, if it is there.
+
+    Nobody else would: it closes those of the request's thread.
+    """
+    django_db = sys.modules.get("django.db")
+    if django_db is not None:
+        django_db.connections.close_all()
 
 
 def deferred(values: Mapping[str, Any]) -> dict[str, Deferred[Any]]:

@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import chain
 from queue import Empty, SimpleQueue
@@ -26,9 +26,9 @@ from jinja2.utils import concat
 from markupsafe import escape
 
 from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S
-from unspool.sources.workers import Lane, Workers
+from unspool.sources.workers import Workers
 from unspool.templates.board import SCRIPT, Board, Hole
-from unspool.templates.deferred import Deferred, deferred
+from unspool.templates.deferred import Deferred, deferred, run_beside
 from unspool.templates.mode import Mode
 
 __all__ = [
@@ -223,11 +223,11 @@ class Holes:
         """A hole whose time is up; its own content, if it comes, is not wanted any more."""
         return heappop(self._deadlines)[2] if self.wait_s() == 0 else None
 
-    def failed(self, hole: Hole, error: BaseException) -> None:
+    def failed(self, hole: Hole, error: BaseException) -> object:
         """Tells that a block has failed; what it had begun will not be in the page."""
         if not hole.live:
             hole.lost = self.board.inside(hole)
-        self._on_error(error)
+        return self._on_error(error)
 
 
 def timed_out(hole: Hole) -> TimeoutError:
@@ -278,9 +278,11 @@ class Page(Holes):
         return hole
 
     def _start(self, hole: Hole, run: Callable[..., None], *args: Any) -> None:
-        context = copy_context()
-        context.run(current_hole.set, hole)
-        self._running.append(Lane(_WORKERS).submit(context.run, run, hole, *args))
+        outer = current_hole.set(hole)
+        try:
+            self._running.append(run_beside(_WORKERS, run, hole, *args))
+        finally:
+            current_hole.reset(outer)
 
     def _fill(self, hole: Hole, job: Job) -> None:
         try:

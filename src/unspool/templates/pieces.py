@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
@@ -25,6 +25,8 @@ __all__ = [
     "Asking",
     "any_pieces",
     "async_pieces",
+    "block_failed",
+    "check_template",
     "has_pages",
     "log_failure",
     "pieces",
@@ -40,12 +42,25 @@ BATCH_PIECES = 8192
 EXTENSION = "unspool.templates.tags.Streaming"
 """The extension of an environment whose templates can have holes, as Jinja2 names it."""
 
+OnError = Callable[[BaseException], object]
+
 _log = logging.getLogger("unspool")
 
 
 def log_failure(error: BaseException) -> None:
     """Logs what a block of a page failed with, as the logger `unspool`."""
     _log.error("A block of a page failed.", exc_info=error)
+
+
+def block_failed(on_error: Callable[[BaseException], object] | None) -> OnError:
+    """Logs it, and tells the hook of a stream, if there is one."""
+
+    def failed(error: BaseException) -> None:
+        log_failure(error)
+        if on_error is not None:
+            on_error(error)
+
+    return failed
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,8 @@ class Asking:
         mode: "auto", "inorder" or "whole", as the view says.
         asked: what the request says.
         method: the method of the request.
-        on_error: called with what a block of the page failed with, where it ran.
+        on_error: called with what a block of the page failed with, where it ran; awaited, if
+            it is asynchronous and the page is.
 
     Raises:
         UsageError: no such mode.
@@ -65,10 +81,14 @@ class Asking:
     mode: str = "auto"
     asked: Asked = field(default_factory=Asked)
     method: str = "GET"
-    on_error: Callable[[BaseException], object] = log_failure
+    on_error: OnError = log_failure
 
     def __post_init__(self) -> None:
         chosen_mode(self.mode, self.asked)
+
+    def by(self, asked: Asked, method: str) -> Asking:
+        """The same for this request."""
+        return replace(self, asked=asked, method=method)
 
     def page(self, new: Callable[..., Any]) -> Any:
         """A new page."""
@@ -89,6 +109,21 @@ def has_pages(template: Any, mode: str) -> bool:
             'extension: environment.add_extension("unspool.templates.Streaming").'
         )
     return has_it
+
+
+def check_template(template: Any, mode: str, *, sync: bool) -> None:
+    """Raises what cannot work: see `has_pages`. `sync`: a thread is to render it.
+
+    Raises:
+        UsageError: the environment has `enable_async=True` and not our extension; used without
+            a loop, it renders the whole template before it gives the first piece.
+    """
+    if not has_pages(template, mode) and sync and template.environment.is_async:
+        raise UsageError(
+            f"the environment of {template!r} has enable_async=True: without an event loop it "
+            "renders the whole template before the first piece. Use one without it here, or add "
+            'the extension: environment.add_extension("unspool.templates.Streaming").'
+        )
 
 
 def pieces(
@@ -183,13 +218,7 @@ def sync_pieces(
     """The pieces for a thread.
 
     Raises:
-        UsageError: the environment has `enable_async=True` and not our extension; used without
-            a loop, it renders the whole template before it gives the first piece.
+        UsageError: see `check_template`.
     """
-    if template.environment.is_async and EXTENSION not in template.environment.extensions:
-        raise UsageError(
-            f"the environment of {template!r} has enable_async=True: without an event loop it "
-            "renders the whole template before the first piece. Add the extension "
-            '"unspool.templates.Streaming" to it, or use one without enable_async here.'
-        )
+    check_template(template, asking.mode, sync=True)
     return pieces(template, context, asking=asking)[0]
