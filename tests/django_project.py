@@ -15,6 +15,8 @@ def jinja2_backend(name, **options):
     return {"NAME": name, "BACKEND": backend, "OPTIONS": options}
 
 
+PAGES = ["unspool.templates.Streaming"]
+
 settings.configure(
     ALLOWED_HOSTS=["*"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
@@ -30,7 +32,8 @@ settings.configure(
             ),
         ),
         jinja2_backend("awaited", enable_async=True),
-        jinja2_backend("pages", extensions=["unspool.templates.Streaming"]),
+        jinja2_backend("plain pages", extensions=PAGES),
+        jinja2_backend("awaited pages", extensions=PAGES, enable_async=True),
     ],
     USE_I18N=True,
     LOGGING_CONFIG=None,

@@ -663,3 +663,31 @@ def test_a_tag_that_is_wrong_is_a_syntax_error(source, message):
 def test_a_thousand_blocks_have_their_own_content(made):
     page = made("{% for n in range(1000) %}{% defer x %}{{ n }};{% enddefer %}{% endfor %}")
     assert filled("".join(page.rest())) == "".join(f"{n};" for n in range(1000))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% defer a %}{% for n in range(60000) %}{{ n }}{% endfor %}{% enddefer %}",
+        "{% for n in range(60000) %}{{ n }}{% endfor %}",
+    ],
+)
+@pytest.mark.parametrize("mode", ["auto", "whole"])
+def test_a_template_that_never_waits_lets_the_loop_run(source, mode):
+    async def run():
+        template = jinja2.Environment(extensions=[Streaming], enable_async=True).from_string(source)
+        pieces = AsyncPage(mode).pieces(template.generate_async())
+
+        async def read():
+            async for _ in pieces:
+                await asyncio.sleep(0)
+
+        reading = asyncio.ensure_future(read())
+        ticks = [time.monotonic()]
+        while not reading.done():
+            await asyncio.sleep(0)
+            ticks.append(time.monotonic())
+        return max(b - a for a, b in zip(ticks, ticks[1:])), ticks[-1] - ticks[0]
+
+    longest, whole = asyncio.run(run())
+    assert longest < whole / 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from time import monotonic
 from typing import Any
 
 from jinja2.async_utils import auto_aiter, auto_await
 from jinja2.utils import concat
 
+from unspool.sources.async_rows import LOOP_SHARE_S
 from unspool.templates.board import Hole
 from unspool.templates.deferred import Deferred
 from unspool.templates.mode import Mode
@@ -38,6 +40,7 @@ class AsyncPage(Holes):
         self._done: asyncio.Queue[tuple[Hole, str | None]] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._late: list[Deferred[Any]] = []
+        self._turn = _Turn()
 
     def defer(
         self, job: Job, name: str, timeout_s: float | None = None, after: str | None = None
@@ -94,7 +97,11 @@ class AsyncPage(Holes):
         return {name: await value for name, value in late.items()}
 
     async def _text(self, pieces: Any) -> str:
-        return concat([piece async for piece in pieces])
+        made = []
+        async for piece in pieces:
+            made.append(piece)
+            await self._turn.end()
+        return concat(made)
 
     async def _error_text(self, hole: Hole, error: BaseException) -> str:
         await auto_await(self.failed(hole, error))
@@ -125,22 +132,22 @@ class AsyncPage(Holes):
                 async for piece in self._in_order(self._held(shell)):
                     yield piece
             else:
-                yield concat([piece async for piece in self._in_order(shell)])
+                yield await self._text(self._in_order(shell))
         finally:
             current_page.set(None)
             await asyncio.shield(self._aclose(shell))
 
     async def _held(self, shell: AsyncIterator[str]) -> AsyncIterator[str]:
         """The shell, its beginning as one piece."""
-        holding = True
         async for piece in shell:
-            if not holding:
-                yield piece
-            elif held := self.shell.hold(piece):
-                holding = False
+            if held := self.shell.hold(piece):
                 yield held
-        if holding:
+                break
+            await self._turn.end()
+        else:
             yield self.shell.whole() if self.board.mode == "auto" else self.shell.rest()
+        async for piece in shell:
+            yield piece
 
     async def _next(self) -> tuple[Hole, str | None]:
         """The next content of a hole, or what stands for it when its time is up."""
@@ -201,6 +208,19 @@ class AsyncPage(Holes):
             if not task.cancelled():
                 task.exception()  # It is told already; nobody else will ask.
         await shell.aclose()
+
+
+class _Turn:
+    """Lets others run now and then, also if the template never waits."""
+
+    def __init__(self) -> None:
+        self._ends = 0.0
+
+    async def end(self) -> None:
+        """Ends our turn, if it took long enough."""
+        if monotonic() > self._ends:
+            await asyncio.sleep(0)
+            self._ends = monotonic() + LOOP_SHARE_S
 
 
 async def _close(items: Any) -> None:
