@@ -138,7 +138,17 @@ def main() -> None:
     results = common.measure_all(cases, args.rounds, **options)
     results.check_same([("gunicorn", way) for way in WAYS[1:3] + DATABASE_WAYS[1:]])
     common.print_table(
-        ["server", "way", "rows/s", "MB/s", "CPU s/1M", "first ms", "grown MB", "of chunks", "x naive"],
+        [
+            "server",
+            "way",
+            "rows/s",
+            "MB/s",
+            "CPU s/1M",
+            "first ms",
+            "grown MB",
+            "of chunks",
+            "x naive",
+        ],
         [line(results, case, args.rows) for case in cases],
     )
 

@@ -7,6 +7,7 @@ from django.urls import clear_url_caches, path
 
 
 def extra(request):
+    """A context processor."""
     return {"extra": request.method}
 
 
@@ -16,6 +17,7 @@ def jinja2_backend(name, **options):
 
 
 PAGES = ["unspool.templates.Streaming"]
+A_HTML = "{{ request.path }} {{ extra }} {{ n }} {{ csrf_input }}"
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
@@ -27,9 +29,7 @@ settings.configure(
         jinja2_backend(
             "plain",
             context_processors=[f"{__name__}.extra"],
-            loader=jinja2.DictLoader(
-                {"a.html": "{{ request.path }} {{ extra }} {{ n }} {{ csrf_input }}"}
-            ),
+            loader=jinja2.DictLoader({"a.html": A_HTML}),
         ),
         jinja2_backend("awaited", enable_async=True),
         jinja2_backend("plain pages", extensions=PAGES),

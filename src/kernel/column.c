@@ -137,6 +137,14 @@ read_union(Column *column, Kind kind, const char *codes)
     return 0;
 }
 
+static void
+be_integer(Column *column)
+{
+    column->kind = KIND_DECIMAL;
+    column->size = 16;
+    column->digits = -1;
+}
+
 static int
 read_format(Column *column, const char *format)
 {
@@ -167,40 +175,85 @@ read_format(Column *column, const char *format)
     }
     /* Polars' integers of 128 bits, until Arrow has some. */
     if (strcmp(format, "_pli128") == 0) {
-        column->kind = KIND_DECIMAL;
-        column->size = 16;
-        column->digits = -1;
+        be_integer(column);
         return 0;
     }
     return -1;
+}
+
+/* The next text of a schema's metadata, whose length stands before it. */
+static int32_t
+next_text(const char **metadata, const char **text)
+{
+    int32_t size;
+    memcpy(&size, *metadata, 4);
+    *text = *metadata + 4;
+    *metadata += 4 + size;
+    return size;
+}
+
+static int
+is_text(const char *text, int32_t size, const char *other)
+{
+    return (size_t)size == strlen(other) && memcmp(text, other, (size_t)size) == 0;
+}
+
+/* The value of a key in the metadata; its length is -1 if there is none. */
+static int32_t
+find_metadata(const char *metadata, const char *key, const char **value)
+{
+    int32_t pairs = 0;
+    if (metadata != NULL) {
+        memcpy(&pairs, metadata, 4);
+        metadata += 4;
+    }
+    for (int32_t i = 0; i < pairs; i++) {
+        const char *text;
+        int32_t size = next_text(&metadata, &text);
+        int found = is_text(text, size, key);
+        size = next_text(&metadata, value);
+        if (found) {
+            return size;
+        }
+    }
+    return -1;
+}
+
+/* DuckDB's integers of 128 bits, as its setting arrow_lossless_conversion has them. */
+static int
+is_hugeint(const char *metadata)
+{
+    static const char HUGEINT[] = "\"type_name\":\"hugeint\"";
+    const char *value;
+    int32_t size = find_metadata(metadata, "ARROW:extension:metadata", &value);
+    for (int32_t i = 0; i + (int32_t)sizeof HUGEINT - 1 <= size; i++) {
+        if (memcmp(value + i, HUGEINT, sizeof HUGEINT - 1) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* Those few extension types whose values are more than their storage's. */
 static void
 read_extension(Column *column, const char *metadata)
 {
-    static const char KEY[] = "ARROW:extension:name";
-    int32_t pairs, size;
-    if (metadata == NULL) {
+    const char *name;
+    int32_t size = find_metadata(metadata, "ARROW:extension:name", &name);
+    if (size < 0) {
         return;
     }
-    memcpy(&pairs, metadata, 4);
-    metadata += 4;
-    for (int32_t i = 0; i < pairs; i++) {
-        memcpy(&size, metadata, 4);
-        int is_name = size == sizeof KEY - 1 && memcmp(metadata + 4, KEY, sizeof KEY - 1) == 0;
-        metadata += 4 + size;
-        memcpy(&size, metadata, 4);
-        metadata += 4;
-        if (is_name && size == 10 && memcmp(metadata, "arrow.uuid", 10) == 0 &&
-            column->kind == KIND_BINARY_FIXED && column->size == 16) {
-            column->kind = KIND_UUID;
-        }
-        if (is_name && size == 11 && memcmp(metadata, "arrow.bool8", 11) == 0 &&
-            column->kind == KIND_INT8) {
-            column->kind = KIND_BOOL8;
-        }
-        metadata += size;
+    if (column->kind == KIND_INT8 && is_text(name, size, "arrow.bool8")) {
+        column->kind = KIND_BOOL8;
+    }
+    if (column->kind != KIND_BINARY_FIXED || column->size != 16) {
+        return;
+    }
+    if (is_text(name, size, "arrow.uuid")) {
+        column->kind = KIND_UUID;
+    }
+    if (is_text(name, size, "arrow.opaque") && is_hugeint(metadata)) {
+        be_integer(column);
     }
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from unspool import kernel
 from unspool.errors import NotIterable, RowError
-from unspool.sources import arrow
+from unspool.sources import arrow_values
 from unspool.sources.arrow import ArrowReader
 
 ZOO = list(arrow_zoo.all_columns())
@@ -236,13 +236,13 @@ def test_a_stream_that_was_never_read_is_never_asked_for(way):
 
 def test_a_capsule_is_used_once():
     capsule = pa.table({"n": [1]}).__arrow_c_stream__()
-    kernel.ArrowStream(capsule, arrow.arrow_values)
+    kernel.ArrowStream(capsule, arrow_values)
     with pytest.raises(ValueError, match="used before"):
-        kernel.ArrowStream(capsule, arrow.arrow_values)
+        kernel.ArrowStream(capsule, arrow_values)
 
 
 def test_reading_after_the_close_raises():
-    stream = kernel.ArrowStream(pa.table({"n": [1]}).__arrow_c_stream__(), arrow.arrow_values)
+    stream = kernel.ArrowStream(pa.table({"n": [1]}).__arrow_c_stream__(), arrow_values)
     stream.close()
     stream.close()
     with pytest.raises(ValueError, match="closed"):

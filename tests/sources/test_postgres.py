@@ -137,11 +137,11 @@ def usable(client, connection):
 
 
 def test_a_query_gives_all_rows_under_the_names_of_its_columns(any_client, connection):
-    sql = f"SELECT * FROM many LIMIT {ROWS // 3}"
+    sql = f"SELECT * FROM many LIMIT {ROWS // 2}"
     lines = any_client.answer(postgres.query(connection, sql)).decode().split("\r\n")
     assert lines[:2] == [COLUMNS, FIRST]
-    assert len(lines) == ROWS // 3 + 2
-    assert lines[-2].startswith(f"{ROWS // 3},name {ROWS // 3},")
+    assert len(lines) == ROWS // 2 + 2
+    assert lines[-2].startswith(f"{ROWS // 2},name {ROWS // 2},")
 
 
 def test_no_rows_make_a_header_alone(any_client, connection):
@@ -166,12 +166,12 @@ def test_what_is_wrong_with_a_query_is_raised_as_the_driver_raises_it(any_client
 
 
 def test_a_query_that_fails_late_gives_the_rows_before(any_client, connection):
-    rows = postgres.query(connection, "SELECT id, 1 / (200000 - id) AS n FROM many")
+    rows = postgres.query(connection, "SELECT id, 1 / (100000 - id) AS n FROM many")
     sent, error = any_client.failing(rows)
     assert type(error).__name__ in {"DivisionByZero", "DivisionByZeroError"}
     lines = sent.decode().split("\r\n")
     assert lines[1] == "1,0"
-    assert 190_000 < len(lines) < 200_001
+    assert 90_000 < len(lines) < 100_001
     assert lines[-1] == ""
     assert usable(any_client, connection)
 
@@ -505,14 +505,14 @@ def test_what_copy_cannot_do_is_refused_at_once(
 
 
 def test_a_copy_that_fails_late_gives_the_rows_before(copying, copying_connection):
-    sql = "SELECT id, 1 / (200000 - id) AS n FROM many"
+    sql = "SELECT id, 1 / (100000 - id) AS n FROM many"
     sent, error = copying.failing(postgres.copy(copying_connection, sql))
     assert type(error).__name__ in {"DivisionByZero", "DivisionByZeroError"}
     lines = sent.decode().split("\n")
     assert lines[:2] == ["id,n", "1,0"]
     assert lines[-1] == ""
     # asyncpg throws away what it has received together with the error, up to 256 KiB.
-    assert len(lines) > 150_000 if copying.kind == "asyncpg" else lines[-2] == "199999,1"
+    assert len(lines) > 70_000 if copying.kind == "asyncpg" else lines[-2] == "99999,1"
     assert usable(copying, copying_connection)
 
 
@@ -529,8 +529,8 @@ def test_a_copy_that_is_wrong_is_raised_as_the_driver_raises_it(copying, copying
 @pytest.mark.parametrize("call", [postgres.query, postgres.copy])
 def test_memory_does_not_grow_with_the_rows(call, postgres_url):
     with psycopg.connect(postgres_url) as connection, memory() as grown:
-        assert drained(call(connection, "SELECT * FROM many")) > 10_000_000
-    assert grown[0] < 10
+        assert drained(call(connection, "SELECT * FROM many")) > 7_000_000
+    assert grown[0] < 8
 
 
 @pytest.mark.parametrize("call", [postgres.query, postgres.copy])
@@ -543,8 +543,8 @@ def test_memory_does_not_grow_with_the_rows_on_a_loop(call, kind, postgres_url):
         return size
 
     with memory() as grown:
-        assert asyncio.run(run()) > 10_000_000
-    assert grown[0] < 10
+        assert asyncio.run(run()) > 7_000_000
+    assert grown[0] < 8
 
 
 # Recognised

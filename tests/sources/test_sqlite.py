@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import threading
 
-import aiosqlite
 import pytest
 from sources.reading import (
     aanswer,
@@ -150,6 +149,8 @@ def test_memory_does_not_grow_with_the_rows(path):
 
 
 def test_a_cursor_of_aiosqlite_is_recognised(path):
+    aiosqlite = pytest.importorskip("aiosqlite")
+
     async def run():
         async with aiosqlite.connect(path) as connection:
             cursor = await connection.execute("SELECT id FROM many LIMIT 3000")

@@ -15,7 +15,7 @@ from unspool import UsageError
 from unspool.sources import files
 from unspool.sources import polars as source
 
-ROWS = 300_000
+ROWS = 150_000
 
 
 @pytest.fixture(params=["pyarrow", "duckdb"])
@@ -63,9 +63,9 @@ def test_values_keep_their_types(tmp_path, package):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist([values]), path)
     rows = files.parquet(path)
-    assert rows.read_batch(5) == [tuple(values.values())]
+    assert list(rows.read_batch(5)) == [tuple(values.values())]
     assert rows.columns == tuple(values)
-    assert rows.read_batch(5) == []
+    assert not len(rows.read_batch(5))
     rows.close()
 
 
@@ -93,7 +93,7 @@ def test_a_value_that_does_not_fit_fails_late(tmp_path, package):
 def test_memory_does_not_grow_with_the_file(parquet, package):
     drained(files.parquet(parquet))
     with memory() as grown:
-        assert drained(files.parquet(parquet)) > 10_000_000
+        assert drained(files.parquet(parquet)) > 5_000_000
     assert grown[0] < (30 if package == "pyarrow" else 80)  # DuckDB reads on all cores.
 
 
@@ -139,7 +139,7 @@ def test_an_older_polars_cannot_do_it(monkeypatch):
 def test_memory_does_not_grow_with_a_lazy_frame(parquet):
     drained(pl.scan_parquet(parquet))
     with memory() as grown:
-        assert drained(pl.scan_parquet(parquet)) > 10_000_000
+        assert drained(pl.scan_parquet(parquet)) > 5_000_000
     assert grown[0] < 60
 
 

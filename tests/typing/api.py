@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import flask
+import quart
+import starlette.requests
+from starlette.templating import Jinja2Templates
 
+import unspool.quart
+import unspool.starlette
 from unspool import (
     Arrow,
     Csv,
@@ -106,3 +111,21 @@ def view_events() -> StreamResponse:
 def whole(path: str) -> int | None:
     verdict: Verdict = verify(path)
     return verdict.rows if verdict.complete else None
+
+
+async def on_starlette(request: starlette.requests.Request) -> None:
+    templates = Jinja2Templates("templates")
+    page: unspool.starlette.StreamResponse = unspool.starlette.stream_template(
+        request, templates, "a.html", {"rows": rows()}, status=200
+    )
+    del page
+    async for _, name in unspool.starlette.stream_with_context(rows()):
+        name.upper()
+    async for _, name in unspool.starlette.stream_with_context(rows)():
+        name.upper()
+
+
+async def on_quart() -> quart.Response:
+    async for _, name in unspool.quart.stream_with_context(rows()):
+        name.upper()
+    return await unspool.quart.stream_template("a.html", rows=rows())

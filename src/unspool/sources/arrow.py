@@ -26,16 +26,15 @@ UTF-8, a struct with two fields of one name) raises RowError.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 from unspool import kernel
 from unspool._optional import require
-from unspool.errors import NotIterable, shown
-from unspool.sources import arrow_values
-from unspool.sources.arrow_values import interval, maker, refused
-from unspool.sources.batches import Records
-from unspool.types import Batch
+from unspool.errors import NotIterable
+from unspool.sources.arrow_rows import arrow_rows
+from unspool.sources.tables import Part, TableReader
 
 __all__ = ["ArrowReader", "ArrowStreamable", "has_arrow_stream"]
 
@@ -56,12 +55,16 @@ def has_arrow_stream(source: object) -> bool:
     return hasattr(type(source), "__arrow_c_stream__")
 
 
-class ArrowReader:
+class ArrowReader(TableReader):
     """A reader of the batches of an Arrow stream.
 
     The stream is asked for with the first batch, and released by `close`; after that the
     source is closed, if its class has `close()`. Holds one of the source's record batches, of
     which it gives slices: nothing is copied.
+
+    Raises, when the first batch is read:
+        NotIterable: it is a stream of single values, not of rows.
+        MissingExtra: neither the kernel nor pyarrow is there.
 
     >>> import pyarrow
     >>> reader = ArrowReader(pyarrow.table({"id": [1, 2], "name": ["a", None]}))
@@ -72,124 +75,30 @@ class ArrowReader:
     """
 
     def __init__(self, source: ArrowStreamable) -> None:
-        self._source: ArrowStreamable | None = source
-        self._stream: Any = None
+        super().__init__(self._tables_of)
+        self._source = source
+        close = getattr(type(source), "close", None)
+        if close is not None:
+            self.opened.callback(close, source)
 
-    @property
-    def columns(self) -> Sequence[str] | None:
-        """The column names; None before the first batch."""
-        return None if self._stream is None else self._stream.columns
+    def _tables_of(self, opened: ExitStack) -> tuple[Iterable[Any], Sequence[str], Any]:
+        """The stream as the one table; without the kernel, as pyarrow's record batches."""
+        if kernel.ArrowStream is not None:
+            return [self._source], (), None
+        record_batches = require("pyarrow", extra="arrow").RecordBatchReader
+        reader = record_batches.from_stream(self._source)
+        opened.callback(reader.close)
+        return reader, reader.schema.names, arrow_rows
 
-    def read_batch(self, want: int) -> Batch:
-        """About `want` rows; none after the last.
-
-        Raises:
-            NotIterable: it is a stream of single values, not of rows.
-            MissingExtra: neither the kernel nor pyarrow is there.
-        """
-        if self._stream is None:
-            self._stream = _open(self._source)
-        batch: Batch | None = self._stream.read(want)
-        return () if batch is None else batch
-
-    def close(self) -> None:
-        """Releases the stream, and closes the source."""
-        source, self._source = self._source, None
+    def _part_of(self, table: Any) -> Part:
         try:
-            if self._stream is not None:
-                self._stream.close()
-        finally:
-            close = getattr(type(source), "close", None)
-            if close is not None:
-                close(source)
-
-
-def _open(source: Any) -> Any:
-    try:
-        if kernel.ArrowStream is None:
-            return _PyArrowStream(source)
-        return kernel.ArrowStream(source.__arrow_c_stream__(), arrow_values)
-    except TypeError as error:
-        if "not a table" not in str(error):
-            raise
-        raise NotIterable(
-            f"the source, a {type(source).__name__}, is no stream of rows: {error}. Hand over a "
-            "table with this column."
-        ) from None
-
-
-class _PyArrowStream:
-    """The same as the kernel's ArrowStream, by pyarrow; its rows are made at once."""
-
-    def __init__(self, source: Any) -> None:
-        self._pyarrow = require("pyarrow", extra="arrow")
-        self._reader = self._pyarrow.RecordBatchReader.from_stream(source)
-        self.columns = tuple(self._reader.schema.names)
-        self._batch: Any = None
-        self._given = 0
-
-    def read(self, want: int) -> Records | None:
-        """About `want` rows; None after the last."""
-        while self._batch is None or self._given == self._batch.num_rows:
-            try:
-                self._batch, self._given = self._reader.read_next_batch(), 0
-            except StopIteration:
-                return None
-        part = self._batch.slice(self._given, want)
-        self._given += part.num_rows
-        columns = [self._values(at, part.column(at)) for at in range(len(self.columns))]
-        rows = list(zip(*columns, strict=True)) if columns else [()] * part.num_rows
-        return Records(rows, self.columns)
-
-    def close(self) -> None:
-        """Releases the stream."""
-        self._batch = None
-        self._reader.close()
-
-    def _values(self, position: int, column: Any) -> list[Any]:
-        values = []
-        for index, scalar in enumerate(column):
-            try:
-                values.append(self._value(scalar))
-            except Exception as error:
-                raise refused(error, index, self.columns[position]) from error
-        return values
-
-    def _value(self, scalar: Any) -> Any:
-        """A scalar's value, whatever its type."""
-        kind, types = scalar.type, self._pyarrow.types
-        if not scalar.is_valid:
-            return None
-        if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-            return self._value(scalar.value)
-        if types.is_nested(kind):
-            return self._nested(scalar)
-        if types.is_timestamp(kind):
-            return maker("timestamp", _DIGITS[kind.unit], kind.tz)(scalar.value)
-        if types.is_time(kind) or types.is_duration(kind):
-            name = "time" if types.is_time(kind) else "duration"
-            return maker(name, _DIGITS[kind.unit], None)(scalar.value)
-        value = scalar.as_py()
-        return interval(*value) if types.is_interval(kind) else value
-
-    def _nested(self, scalar: Any) -> Any:
-        kind, types = scalar.type, self._pyarrow.types
-        if types.is_union(kind):
-            return self._value(scalar.value)
-        if types.is_struct(kind):
-            names = [field.name for field in kind]
-            return _dict_of([(n, self._value(scalar[at])) for at, n in enumerate(names)], "field")
-        if types.is_map(kind):
-            entries = [(self._value(e[0]), self._value(e[1])) for e in scalar.values]
-            return _dict_of(entries, "key")
-        return [self._value(item) for item in scalar.values]
-
-
-def _dict_of(entries: Sequence[tuple[Any, Any]], what: str) -> dict[Any, Any]:
-    made = dict(entries)
-    if len(made) < len(entries):
-        raise ValueError(f"a {what} stands twice in {shown(entries)}")
-    return made
-
-
-_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+            part: Any = super()._part_of(table)
+        except TypeError as error:
+            if "not a table" not in str(error):
+                raise
+            raise NotIterable(
+                f"the source, a {type(table).__name__}, is no stream of rows: {error}. Hand over a "
+                "table with this column."
+            ) from None
+        self.columns = getattr(part, "columns", self.columns)
+        return part  # type: ignore[no-any-return]

@@ -102,6 +102,10 @@ class Query(QueryReader):
         cursor = self.cursor(connection)
         interrupt = self.interrupter(connection, cursor)
         self._interrupt_call = close_with(self.opened, cursor, connection, interrupt)
+        self.execute(cursor)
+
+    def execute(self, cursor: Any) -> None:
+        """Executes the query; finds `columns` and `fetch`."""
         cursor.execute(self._sql, *self._parameters)
         self.columns = column_names(cursor)
         self.fetch = keeping(cursor) if self.thread_bound else cursor.fetchmany

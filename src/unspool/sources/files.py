@@ -19,8 +19,9 @@ from typing import Any
 
 from unspool._optional import require
 from unspool.sources import duckdb
+from unspool.sources.arrow_rows import arrow_rows
 from unspool.sources.queries import QueryReader
-from unspool.sources.tables import TableReader, ToRows, arrow_rows
+from unspool.sources.tables import TableReader, ToRows
 
 __all__ = ["csv", "parquet"]
 
@@ -40,7 +41,7 @@ def parquet(path: str | PathLike[str], columns: Sequence[str] | None = None) -> 
     >>> path = os.path.join(tempfile.mkdtemp(), "numbers.parquet")
     >>> _ = duckdb.sql(f"COPY (SELECT 1 AS n, 'a' AS name) TO '{path}'")
     >>> rows = parquet(path)
-    >>> rows.read_batch(10), rows.columns
+    >>> list(rows.read_batch(10)), rows.columns
     ([(1, 'a')], ('n', 'name'))
     >>> rows.close()
     """

@@ -1,6 +1,7 @@
 """Rows of Polars: data frames, and lazy frames that are computed while they are sent.
 
-- Values: Python's, as `DataFrame.rows()` gives them.
+- Values: those that Arrow has for them, see `unspool.sources.arrow`; without the kernel Python's,
+  as `DataFrame.rows()` gives them.
 - Memory: of a `DataFrame` its own; of a `LazyFrame` what the streaming engine has under way (tens
   of megabytes; a sort or a join holds what it must), and one batch.
 - Close: lets go of the frame; what the engine has begun ends with the batch it is at.
@@ -32,13 +33,14 @@ def reader_of(source: Any) -> TableReader | None:
 
     >>> import polars
     >>> rows = reader_of(polars.LazyFrame({"n": [1, 2], "name": ["a", "b"]}))
-    >>> rows.read_batch(1), rows.columns
+    >>> list(rows.read_batch(1)), rows.columns
     ([(1, 'a')], ('n', 'name'))
     >>> rows.close()
     """
     polars = require("polars", extra="polars")
     if isinstance(source, polars.DataFrame):
-        return TableReader(lambda _: ([source], source.columns, _rows))
+        columnar = polars.Object not in source.dtypes  # Of which Arrow knows nothing.
+        return TableReader(lambda _: ([source], source.columns, _rows), columnar=columnar)
     if not isinstance(source, polars.LazyFrame):
         return None
     if not hasattr(source, "collect_batches"):

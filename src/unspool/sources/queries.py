@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from unspool.sources.batches import Records
-from unspool.types import Batch
+from unspool.types import Batch, is_columnar
 
 __all__ = [
     "AsyncQueryReader",
@@ -86,7 +86,7 @@ class QueryReader:
             self._leave()
         if not rows and not self._stopped:
             self._unfinished = None
-        return Records(rows, self.columns)
+        return rows if is_columnar(rows) else Records(rows, self.columns)
 
     def cancel(self) -> None:
         """Interrupts a read that is under way on another thread, and prevents further ones.
