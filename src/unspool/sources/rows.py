@@ -16,7 +16,7 @@ from contextvars import Context, ContextVar
 from itertools import chain, compress, islice
 from time import monotonic
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from unspool.errors import NotIterable, UsedTwice, shown
 from unspool.sources.affinity import is_thread_bound
@@ -86,6 +86,13 @@ def rows_of(source: object) -> Iterator[Any]:
             f"the source must be an iterable of rows; got {shown(source)} "
             f"({type(source).__name__}).{call}"
         ) from None
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """Rows whose wait for the next one can be ended from another thread."""
+
+    def cancel(self) -> None: ...
 
 
 def refuse_used(source: object) -> None:
@@ -258,7 +265,7 @@ class Puller(Generic[T]):
         """Ends a `fill` on another thread at its next row, which is lost."""
         self._stopped = True
         self._go.clear()
-        if isinstance(self.rows, BatchRows):
+        if isinstance(self.rows, Cancellable):
             self.rows.cancel()
 
     def moved(self, beside: Callable[[], Iterable[object]], want: int) -> Puller[T] | _Elsewhere[T]:
