@@ -33,6 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         found: int = COMMANDS[arguments.command].run(arguments)
     except (UnspoolError, OSError) as error:
-        print(f"unspool {arguments.command}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"unspool {arguments.command}: {error}", file=sys.stderr)
         return _USAGE
     return found

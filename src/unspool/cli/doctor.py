@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         diagnosis = examine_url(target, timeout_s=arguments.timeout)
     else:
         diagnosis = examine(load(target))
-    print(diagnosis)  # noqa: T201
+    print(diagnosis)
     return 0 if diagnosis.passed else 1
 
 
