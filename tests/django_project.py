@@ -16,6 +16,7 @@ def jinja2_backend(name, **options):
     return {"NAME": name, "BACKEND": backend, "OPTIONS": options}
 
 
+PAGES = ["unspool.templates.Streaming"]
 A_HTML = "{{ request.path }} {{ extra }} {{ n }} {{ csrf_input }}"
 
 settings.configure(
@@ -31,6 +32,8 @@ settings.configure(
             loader=jinja2.DictLoader({"a.html": A_HTML}),
         ),
         jinja2_backend("awaited", enable_async=True),
+        jinja2_backend("plain pages", extensions=PAGES),
+        jinja2_backend("awaited pages", extensions=PAGES, enable_async=True),
     ],
     USE_I18N=True,
     LOGGING_CONFIG=None,

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 
 import jinja2
@@ -63,7 +64,7 @@ class TemplateCases:
     def is_async(self, request):
         return request.param
 
-    def app(self, source, context, is_async, *, before=lambda: None):
+    def app(self, source, context, is_async, *, before=lambda: None, extensions=()):
         """An ASGI app that answers with the template `source`; its view calls `before` first.
 
         `is_async` says whether its environment has `enable_async=True`.
@@ -177,3 +178,115 @@ class TemplateCases:
             before=lambda: variable.set("inside;"),
         )
         assert get(app).body == b"inside;" * 2000
+
+
+PAGES = ["unspool.templates.Streaming"]
+PAGE = (
+    "<body>{% defer a %}{{ wait() }}{{ seen() }}{% placeholder %}…{% enddefer %}"
+    "{% defer b %}{{ 1 // 0 }}{% error e %}sorry{% enddefer %}</body>"
+)
+
+
+class Gate:
+    """What a block waits for, until it is opened; on a thread or a loop."""
+
+    def __init__(self, is_async):
+        self._event = threading.Event()
+        self._is_async = is_async
+        self.ended = []
+
+    def open(self):
+        self._event.set()
+
+    @property
+    def wait(self):
+        return self._await if self._is_async else self._block
+
+    def _block(self):
+        self._event.wait(5)
+        self.ended.append("opened")
+        return ""
+
+    async def _await(self):
+        try:
+            while not self._event.is_set():
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+        return ""
+
+
+class PageCases:
+    """The same for pages with holes; `told` is what was called with a block's failure."""
+
+    @pytest.fixture(params=[False, True], ids=["plain", "awaited"])
+    def is_async(self, request):
+        return request.param
+
+    def page(self, gate, is_async, source=PAGE):
+        context = {"wait": gate.wait, "seen": variable.get}
+        return self.app(
+            source, context, is_async, before=lambda: variable.set("inside"), extensions=PAGES
+        )
+
+    def test_the_shell_is_out_while_a_block_waits_and_a_failing_one_is_told(self, is_async, caplog):
+        gate = Gate(is_async)
+        app = self.page(gate, is_async)
+
+        async def main():
+            asyncio.get_running_loop().call_later(0.3, gate.open)
+            return await ask(app)
+
+        answer = asyncio.run(main())
+        assert (answer.status, answer.ended, answer.error) == (200, True, None)
+        shell = answer.chunks[0].decode()
+        assert shell.startswith('<body><?start name="')
+        assert "inside" not in shell
+        assert answer.times[-1] - answer.times[0] > 0.15
+        text = answer.body.decode()
+        assert ">inside</template>" in text
+        assert ">sorry</template>" in text
+        assert text.endswith("</body>")
+        failures = [r.exc_info[1] for r in caplog.records if r.exc_info]
+        assert [type(error) for error in failures] == [ZeroDivisionError]
+
+    @pytest.mark.parametrize(
+        ("path", "headers"),
+        [
+            ("/?unspool=inorder", []),
+            ("/", [(b"hx-request", b"true")]),
+            ("/", [(b"user-agent", b"Googlebot/2.1")]),
+        ],
+    )
+    def test_who_cannot_fill_holes_gets_the_page_in_order(self, is_async, path, headers):
+        gate = Gate(is_async)
+        gate.open()
+        answer = get(self.page(gate, is_async), path, headers=headers)
+        assert answer.body == b"<body>insidesorry</body>"
+
+    def test_a_failure_in_the_shell_is_a_real_status(self, is_async):
+        gate = Gate(is_async)
+        gate.open()
+        answer = get(self.page(gate, is_async, PAGE + "{{ 1 // 0 }}"))
+        assert answer.status in {500, None}
+        assert b"<body><?start" not in answer.body
+
+    def test_a_client_that_leaves_ends_the_blocks(self, is_async):
+        gate = Gate(is_async)
+        app = self.page(gate, is_async)
+
+        async def main():
+            answer = await ask(app, leave_after=1)
+            ended = time.monotonic()
+            gate.open()
+            for _ in range(200):
+                if gate.ended:
+                    break
+                await asyncio.sleep(0.01)
+            return answer, ended - answer.left_at
+
+        answer, took = asyncio.run(main())
+        assert not answer.ended
+        assert took < 2
+        assert gate.ended == (["cancelled"] if is_async else ["opened"])

@@ -22,7 +22,7 @@ from django.utils import translation
 from django.views.decorators.gzip import gzip_page
 from django_project import route
 from helpers import encode, reader
-from template_cases import TemplateCases
+from template_cases import PageCases, TemplateCases
 
 from unspool import Csv, NotIterable, UsageError
 from unspool.django import (
@@ -573,23 +573,24 @@ def test_djangos_gzip_compresses_what_we_do_not():
 # Templates
 
 
-def page_view(source, context, is_async, before):
+def page_view(source, context, is_async, before, extensions):
     def view(request):
         before()
         engine = "awaited" if is_async else "plain"
+        engine += " pages" if extensions else ""
         return stream_template_string(request, source, context, using=engine)
 
     return view
 
 
-class TestTemplateOfSyncView(TemplateCases):
-    def app(self, source, context, is_async, *, before=lambda: None):
-        return new_app(page_view(source, context, is_async, before))
+class TestTemplateOfSyncView(TemplateCases, PageCases):
+    def app(self, source, context, is_async, *, before=lambda: None, extensions=()):
+        return new_app(page_view(source, context, is_async, before, extensions))
 
 
-class TestTemplateOfAsyncView(TemplateCases):
-    def app(self, source, context, is_async, *, before=lambda: None):
-        view = page_view(source, context, is_async, before)
+class TestTemplateOfAsyncView(TemplateCases, PageCases):
+    def app(self, source, context, is_async, *, before=lambda: None, extensions=()):
+        view = page_view(source, context, is_async, before, extensions)
 
         async def aview(request):
             return view(request)

@@ -8,7 +8,7 @@ import pytest
 from asgi_cases import AsgiCases, expected
 from asgi_client import AwaitedRows, PlainRows, ask, get
 from quart import Quart, before_render_template, current_app, g, request, session, template_rendered
-from template_cases import TABLE, TemplateCases, Watched
+from template_cases import TABLE, PageCases, TemplateCases, Watched
 
 from unspool import Csv, NotIterable, OutsideContext
 from unspool.quart import (
@@ -259,17 +259,20 @@ def test_the_test_client_of_quart_gets_the_whole_answer():
 # Templates
 
 
-class TestTemplate(TemplateCases):
+class TestTemplate(TemplateCases, PageCases):
     @pytest.fixture(params=[True], ids=["awaited"])
     def is_async(self, request):
         return request.param
 
-    def app(self, source, context, is_async, *, before=lambda: None):
+    def app(self, source, context, is_async, *, before=lambda: None, extensions=()):
         async def view():
             before()
             return await stream_template_string(source, **context)
 
-        return without_cookie(new_app(view))
+        app = new_app(view)
+        for extension in extensions:
+            app.jinja_env.add_extension(extension)
+        return without_cookie(app)
 
     def check_late_error(self, error):
         assert isinstance(error.exceptions[0] if ONE_CONTEXT else error, ZeroDivisionError)

@@ -22,7 +22,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 from starlette.testclient import TestClient
-from template_cases import TemplateCases
+from template_cases import PageCases, TemplateCases
 
 import unspool.asgi
 from unspool import Csv, NotIterable, Stream, StreamError
@@ -275,9 +275,9 @@ def new_templates(is_async=False, **options):
     return Jinja2Templates(env=env)
 
 
-class TestTemplate(TemplateCases):
-    def app(self, source, context, is_async, *, before=lambda: None):
-        templates = new_templates(is_async)
+class TestTemplate(TemplateCases, PageCases):
+    def app(self, source, context, is_async, *, before=lambda: None, extensions=()):
+        templates = new_templates(is_async, extensions=extensions)
 
         async def endpoint(request):
             before()
@@ -286,9 +286,9 @@ class TestTemplate(TemplateCases):
         return new_app(endpoint)
 
 
-class TestTemplateOverPlainAsgi(TemplateCases):
-    def app(self, source, context, is_async, *, before=lambda: None):
-        template = new_templates(is_async).env.from_string(source)
+class TestTemplateOverPlainAsgi(TemplateCases, PageCases):
+    def app(self, source, context, is_async, *, before=lambda: None, extensions=()):
+        template = new_templates(is_async, extensions=extensions).env.from_string(source)
 
         async def app(scope, receive, send):
             before()

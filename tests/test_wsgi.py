@@ -118,6 +118,26 @@ def test_an_early_failure_is_raised_before_the_answer_starts():
     assert started == []
 
 
+def test_a_page_with_holes_follows_its_request():
+    def page(**options):
+        environment = jinja2.Environment(extensions=["unspool.templates.Streaming"])
+        template = environment.from_string(
+            "<{% defer a %}{{ 1 // 0 }}{% error e %}e{% enddefer %}>"
+        )
+        return stream_template(template, **options)
+
+    told = []
+    assert Answer(page(), QUERY_STRING="unspool=inorder").read() == b"<e>"
+    assert Answer(page(), HTTP_HX_REQUEST="true").read() == b"<e>"
+    assert Answer(page(mode="whole", on_error=told.append)).read() == b"<e>"
+    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert b">e</template>" in Answer(page()).read()
+    with pytest.raises(UsageError, match="got 'no'"):
+        page(mode="no")
+    with pytest.raises(UsageError, match="Add the extension"):
+        stream_template(new_template("x"), mode="whole")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_template_is_sent_as_a_page(method):
     told = []

@@ -1,4 +1,4 @@
-"""Three ways of streaming from Flask, on real data. `make run` starts it."""
+"""Four ways of streaming from Flask, on real data. `make run` starts it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import flask
 from markupsafe import escape
 
 from unspool.flask import stream_csv, stream_template, stream_with_context
+from unspool.templates import defer
 
 app = flask.Flask(__name__)
+app.jinja_env.add_extension("unspool.templates.Streaming")
 con = data.connect()
 
 
@@ -41,7 +43,33 @@ def hello():
     return page()
 
 
+@app.get("/dashboard")
+def dashboard():
+    return stream_template(
+        "dashboard.html",
+        carriers=defer(after, 1.0, data.carriers, con),
+        routes=defer(after, 0.5, data.routes, con),
+        months=defer(after, 2.0, data.months, con),
+        weather=defer(after, 1.5, data.weather, con),
+        departures=lambda: paced(data.departures(con), 0.2),
+        flights=data.flights(con, flask.request.args.get("rows", 5_000, int)),
+        columns=data.COLUMNS,
+    )
+
+
+def after(seconds, load, *args):
+    """What `load` gives, later: the database is too quick to show anything."""
+    time.sleep(seconds)
+    return load(*args)
+
+
+def paced(rows, seconds):
+    for row in rows:
+        time.sleep(seconds)
+        yield row
+
+
 @app.get("/")
 def index():
-    ways = [flights_csv, flights_html, hello]
+    ways = [flights_csv, flights_html, hello, dashboard]
     return flask.render_template("index.html", code=[inspect.getsource(view) for view in ways])

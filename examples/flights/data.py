@@ -79,5 +79,51 @@ def flights(con: duckdb.DuckDBPyConnection, count: int) -> Iterator[tuple[Any, .
                 yield from batch
 
 
+def carriers(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """The mean delay of each carrier in minutes, the most punctual first."""
+    return _all(
+        con,
+        "select carrier, count(*), round(avg(dep_delay), 1) as delay from flights"
+        " group by carrier having count(*) > 1000 order by delay limit 8",
+    )
+
+
+def routes(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """The busiest routes, with their flights."""
+    return _all(
+        con,
+        "select origin, dest, count(*) as n from flights group by all order by n desc limit 6",
+    )
+
+
+def months(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """Each month, its flights, and their part of the busiest month's."""
+    return _all(
+        con,
+        "select strftime(make_date(2013, month, 1), '%b'), count(*) as n,"
+        " count(*) / max(count(*)) over () from flights group by month order by month",
+    )
+
+
+def departures(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """The last departures of the year: when, and where to."""
+    return _all(
+        con,
+        "select lpad(cast(dep_time as varchar), 4, '0'), carrier || flight, origin, dest"
+        " from flights where month = 12 and day = 31 and dep_time is not null"
+        " order by dep_time desc limit 12",
+    )
+
+
+def weather(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """The weather, which nobody has loaded."""
+    return _all(con, "select * from weather_reports")
+
+
+def _all(con: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    with con.cursor() as cursor:
+        return cursor.execute(query).fetchall()
+
+
 if __name__ == "__main__":
     load()

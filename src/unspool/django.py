@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import (
     AsyncGenerator,
@@ -21,6 +22,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, async_to_sync, sync_to_async
+from django.core.signals import got_request_exception  # type: ignore[import-untyped]
 from django.db import connections  # type: ignore[import-untyped]
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse  # type: ignore[import-untyped]
 from django.middleware.csrf import get_token  # type: ignore[import-untyped]
@@ -40,7 +42,7 @@ from unspool.sources.members import rows_for
 from unspool.sources.rows import ContextRows, rows_of
 from unspool.sources.workers import Lane
 from unspool.stream import Stream
-from unspool.templates.pieces import BATCH_PIECES, PAGE, any_pieces, sync_pieces
+from unspool.templates.pieces import BATCH_PIECES, PAGE, Asking, any_pieces, sync_pieces
 from unspool.types import Format
 
 __all__ = [
@@ -53,6 +55,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_request_log = logging.getLogger("django.request")
 
 
 class StreamResponse(StreamingHttpResponse):  # type: ignore[misc]
@@ -336,6 +340,7 @@ def stream_template(
     context: Mapping[str, Any] | None = None,
     *,
     using: str | None = None,
+    mode: str = "auto",
     **options: Any,
 ) -> StreamResponse | HttpResponse:
     """A response that renders a Jinja2 template piece by piece, while it is sent.
@@ -350,8 +355,11 @@ def stream_template(
         template_name: the name of the template, or several, of which the first that exists.
         context: the variables of the template; context processors add theirs.
         using: the name of the template engine.
+        mode: how a page is sent, if the environment has `unspool.templates.Streaming`: "auto",
+            "inorder" or "whole".
         **options: the other arguments of `stream`: status, headers, limits and hooks
-            (`on_close` gets the number of pieces as rows).
+            (`on_close` gets the number of pieces as rows, and `on_error` also what a block of
+            a page fails with, after `got_request_exception`).
 
     Raises:
         UsageError: the engine is not Django's backend for Jinja2 (Django's own templates
@@ -362,7 +370,7 @@ def stream_template(
     ...     return stream_template(request, "numbers.html", {"numbers": range(10**6)})
     """
     names = [template_name] if isinstance(template_name, str) else template_name
-    return _page(request, select_template(names, using=using), context, options)
+    return _page(request, select_template(names, using=using), context, mode, options)
 
 
 def stream_template_string(
@@ -371,11 +379,12 @@ def stream_template_string(
     context: Mapping[str, Any] | None = None,
     *,
     using: str | None = None,
+    mode: str = "auto",
     **options: Any,
 ) -> StreamResponse | HttpResponse:
     """The same for a template from its source text; `using` is the first Jinja2 engine."""
     engine = engines[using] if using else _jinja_engine()
-    return _page(request, engine.from_string(source), context, options)
+    return _page(request, engine.from_string(source), context, mode, options)
 
 
 def _jinja_engine() -> Any:
@@ -392,6 +401,7 @@ def _page(
     request: HttpRequest,
     template: Any,
     context: Mapping[str, Any] | None,
+    mode: str,
     options: dict[str, Any],
 ) -> StreamResponse | HttpResponse:
     if not hasattr(getattr(template, "backend", None), "template_context_processors"):
@@ -410,7 +420,27 @@ def _page(
         names.update(processor(request))
     make = any_pieces if _is_asgi(request) else sync_pieces
     options = {"batch_rows": BATCH_PIECES} | options
-    return stream(request, make(template.template, names), PAGE, **options)
+    asked = Asked.by_environ(request.META)
+    failed = partial(_block_failed, request, options.get("on_error"))
+    asking = Asking(mode, asked, request.method or "GET", failed)
+    return stream(request, make(template.template, names, asking), PAGE, **options)
+
+
+def _block_failed(
+    request: HttpRequest,
+    on_error: Callable[[BaseException], object] | None,
+    error: BaseException,
+) -> None:
+    """Logs it, as Django does what fails in a view, and tells who listens."""
+    _request_log.error(
+        "A block of the page %s failed.",
+        request.path,
+        exc_info=error,
+        extra={"status_code": 500, "request": request},
+    )
+    got_request_exception.send_robust(sender=None, request=request)
+    if on_error is not None:
+        on_error(error)
 
 
 def stream_with_context(request: HttpRequest, items: Any) -> Any:

@@ -113,12 +113,16 @@ class Asked:
         accept: the value of Accept, or None.
         path: the path of its URL.
         query: what stands after the "?" of its URL.
+        agent: the value of User-Agent.
+        htmx: whether htmx made it, which puts the answer into a page.
     """
 
     accept_encoding: str | None = None
     accept: str | None = None
     path: str = ""
     query: str = ""
+    agent: str = ""
+    htmx: bool = False
 
     @classmethod
     def by_environ(cls, environ: Mapping[str, Any]) -> Asked:
@@ -128,6 +132,8 @@ class Asked:
             environ.get("HTTP_ACCEPT"),
             environ.get("PATH_INFO", ""),
             environ.get("QUERY_STRING", ""),
+            environ.get("HTTP_USER_AGENT", ""),
+            environ.get("HTTP_HX_REQUEST") == "true",
         )
 
     @classmethod
@@ -139,6 +145,8 @@ class Asked:
             _joined(headers, b"accept"),
             scope.get("path", ""),
             scope.get("query_string", b"").decode("latin-1"),
+            _joined(headers, b"user-agent") or "",
+            _joined(headers, b"hx-request") == "true",
         )
 
 

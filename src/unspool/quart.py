@@ -15,7 +15,7 @@ from weakref import ref
 
 from quart import Quart, Response, request_finished, template_rendered
 from quart import globals as quart_globals
-from quart.signals import before_render_template
+from quart.signals import before_render_template, got_request_exception
 from quart.wrappers.response import ResponseBody
 from werkzeug import exceptions
 
@@ -25,7 +25,7 @@ from unspool.errors import NotAcceptable, OutsideContext, StreamError
 from unspool.formats.csv import Csv
 from unspool.headers import Asked, merged
 from unspool.stream import Stream
-from unspool.templates.pieces import BATCH_PIECES, PAGE, async_pieces
+from unspool.templates.pieces import BATCH_PIECES, PAGE, Asking, async_pieces
 from unspool.types import Format
 
 __all__ = [
@@ -272,7 +272,9 @@ async def stream_csv(
     return await stream(rows, dialect or Csv(), **options)
 
 
-async def stream_template(template_name_or_list: Any, **context: Any) -> Response:
+async def stream_template(
+    template_name_or_list: Any, mode: str = "auto", /, **context: Any
+) -> Response:
     """A response that renders a template piece by piece, with the app's template context.
 
     Stands in for `quart.stream_template` in views. Sends chunks by size and age instead of
@@ -281,8 +283,14 @@ async def stream_template(template_name_or_list: Any, **context: Any) -> Respons
     the transfer. The request is torn down once, after the last piece. At the end the generators
     in `context` are closed. A HEAD request renders nothing.
 
+    If the app's Jinja environment has the extension `unspool.templates.Streaming`, this may be
+    a page with holes; `mode` is "auto", "inorder" or "whole", by position only: `mode=…` is a
+    variable of the template. What a block fails with is logged like an exception of a view, and
+    sent to `got_request_exception`.
+
     Raises:
         OutsideContext: not in a view.
+        UsageError: no such mode; or one that is not "auto", without the extension.
 
     >>> import quart
     >>> app = quart.Quart("example")
@@ -292,22 +300,31 @@ async def stream_template(template_name_or_list: Any, **context: Any) -> Respons
     """
     held = _Held.current()
     template = held.app.jinja_env.get_or_select_template(template_name_or_list)
-    return await _page(held, template, context)
+    return await _page(held, template, context, mode)
 
 
-async def stream_template_string(source: str, **context: Any) -> Response:
+async def stream_template_string(source: str, mode: str = "auto", /, **context: Any) -> Response:
     """The same for a template from its source text."""
     held = _Held.current()
-    return await _page(held, held.app.jinja_env.from_string(source), context)
+    return await _page(held, held.app.jinja_env.from_string(source), context, mode)
 
 
-async def _page(held: _Held, template: Any, context: dict[str, Any]) -> Response:
+async def _page(held: _Held, template: Any, context: dict[str, Any], mode: str) -> Response:
     app: Any = held.app
     await app.update_template_context(*((held.request_context,) if ONE_CONTEXT else ()), context)
     send = partial(_send, app, template, context)
     await send(before_render_template)
-    pieces = async_pieces(template, context, partial(send, template_rendered))
+    asked, method = Asked.by_scope(held.request.scope), held.request.method
+    asking = Asking(mode, asked, method, partial(_block_failed, app))
+    pieces = async_pieces(template, context, partial(send, template_rendered), asking)
     return await stream(pieces, PAGE, batch_rows=BATCH_PIECES)
+
+
+async def _block_failed(app: Any, error: BaseException) -> None:
+    """Logs it, as Quart does what fails in a view, and tells who listens."""
+    app.log_exception((type(error), error, error.__traceback__))
+    wrapper = app.ensure_async
+    await got_request_exception.send_async(app, _sync_wrapper=wrapper, exception=error)
 
 
 async def _send(app: Any, template: Any, context: dict[str, Any], signal: Any) -> None:

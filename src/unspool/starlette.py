@@ -25,7 +25,7 @@ from unspool.errors import NotAcceptable
 from unspool.formats.csv import Csv
 from unspool.headers import IDENTITY, Asked, merged
 from unspool.stream import Stream
-from unspool.templates.pieces import BATCH_PIECES, PAGE, any_pieces
+from unspool.templates.pieces import BATCH_PIECES, PAGE, Asking, any_pieces, block_failed
 from unspool.types import Format
 
 if TYPE_CHECKING:  # It needs Jinja2, which is optional.
@@ -131,6 +131,8 @@ def stream_template(
     templates: Jinja2Templates,
     name: str,
     context: Mapping[str, Any] | None = None,
+    *,
+    mode: str = "auto",
     **options: Any,
 ) -> StreamResponse:
     """A response that renders a template piece by piece, while it is sent.
@@ -146,15 +148,18 @@ def stream_template(
         templates: environment, loader and context processors.
         name: the name of the template.
         context: the variables of the template.
+        mode: how a page is sent, if the environment has `unspool.templates.Streaming`: "auto",
+            "inorder" or "whole".
         **options: the other arguments of `stream`: status, headers, background, limits and
-            hooks (`on_close` gets the number of pieces as rows).
+            hooks (`on_close` gets the number of pieces as rows, and `on_error` also what a
+            block of a page fails with).
 
     >>> from starlette.templating import Jinja2Templates
     >>> templates = Jinja2Templates("templates")
     >>> async def numbers(request):
     ...     return stream_template(request, templates, "numbers.html", {"n": range(10**6)})
     """
-    return _page(request, templates, templates.get_template(name), context, options)
+    return _page(request, templates, templates.get_template(name), context, mode, options)
 
 
 def stream_template_string(
@@ -162,10 +167,12 @@ def stream_template_string(
     templates: Jinja2Templates,
     source: str,
     context: Mapping[str, Any] | None = None,
+    *,
+    mode: str = "auto",
     **options: Any,
 ) -> StreamResponse:
     """The same for a template from its source text."""
-    return _page(request, templates, templates.env.from_string(source), context, options)
+    return _page(request, templates, templates.env.from_string(source), context, mode, options)
 
 
 def _page(
@@ -173,13 +180,16 @@ def _page(
     templates: Jinja2Templates,
     template: Any,
     context: Mapping[str, Any] | None,
+    mode: str,
     options: dict[str, Any],
 ) -> StreamResponse:
     names = {"request": request, **(context or {})}
     for processor in templates.context_processors:
         names.update(processor(request))
     options = {"batch_rows": BATCH_PIECES} | options
-    response = stream(any_pieces(template, names), PAGE, **options)
+    asked = Asked.by_scope(request.scope)
+    asking = Asking(mode, asked, request.method, block_failed(options.get("on_error")))
+    response = stream(any_pieces(template, names, asking), PAGE, **options)
     response.debug = {"template": template, "context": names}
     return response
 

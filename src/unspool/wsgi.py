@@ -17,7 +17,14 @@ from unspool.headers import Asked
 from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
-from unspool.templates.pieces import BATCH_PIECES, PAGE, sync_pieces
+from unspool.templates.pieces import (
+    BATCH_PIECES,
+    PAGE,
+    Asking,
+    block_failed,
+    check_template,
+    sync_pieces,
+)
 from unspool.types import Format
 
 __all__ = ["Body", "limit", "stream", "stream_csv", "stream_template"]
@@ -126,16 +133,19 @@ def stream_template(
     template: Any,
     context: Mapping[str, Any] | None = None,
     *,
+    mode: str = "auto",
     status: str = "200 OK",
     **options: Any,
 ) -> Callable[[Environ, Callable[..., Any]], Iterable[bytes]]:
     """A WSGI application that answers with a `jinja2.Template`, rendered piece by piece.
 
     Use it once, like `stream`, whose `options` it takes (of the hooks, `on_close` gets the
-    number of pieces as rows). At the end the generators in `context` are closed.
+    number of pieces as rows, and `on_error` also what a block of a page fails with). At the end
+    the generators in `context` are closed. `mode` is for pages: "auto", "inorder" or "whole".
 
     Raises:
-        UsageError: the template's environment has `enable_async=True`.
+        UsageError: the template's environment has `enable_async=True`, without the extension
+            `unspool.templates.Streaming`; no such mode, or one that needs that extension.
 
     >>> from wsgiref.util import setup_testing_defaults
     >>> from jinja2 import Template
@@ -145,8 +155,18 @@ def stream_template(
     >>> b"".join(app(environ, lambda status, headers: None))
     b'Hi Ann'
     """
+    names = dict(context or {})
     options = {"batch_rows": BATCH_PIECES} | options
-    return stream(sync_pieces(template, context or {}), PAGE, status=status, **options)
+    asking = Asking(mode, on_error=block_failed(options.get("on_error")))
+    check_template(template, mode, sync=True)
+    Stream((), PAGE, **options)  # What is wrong is raised here.
+
+    def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = asking.by(Asked.by_environ(environ), environ["REQUEST_METHOD"])
+        pieces = sync_pieces(template, names, asked)
+        return stream(pieces, PAGE, status=status, **options)(environ, start_response)
+
+    return app
 
 
 def open_chunks(

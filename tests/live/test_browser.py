@@ -13,7 +13,7 @@ def test_the_three_ways_stream_on_the_page_with_live_progress(example, page):
     page.goto(example.url + "/")
     page.evaluate("document.querySelector('button').dataset.url = '/flights.csv?rows=200000'")
     page.evaluate("document.querySelector('button').dataset.rows = 200000")
-    first, second, third = page.query_selector_all("section")
+    first, second, third, _ = page.query_selector_all("section")
 
     first.query_selector("button").click()
     page.wait_for_function("document.querySelector('output b')?.textContent.length > 1")
@@ -109,3 +109,28 @@ def test_event_source_reads_events_back_and_comes_back_after_a_failure(gunicorn,
         *rows[4:],
         {"rows": 4},
     ]
+
+
+def test_the_dashboard_fills_pane_by_pane_without_javascript(example, browser):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(example.url + "/dashboard?rows=200", wait_until="commit")
+    page.locator("footer").wait_for()
+    assert page.locator(".wait").count() == 4
+    assert page.locator("#rows tbody tr").count() == 200
+    page.locator("section:first-child tr").first.wait_for()
+    assert 1 <= page.locator(".wait").count() <= 3
+    page.locator(".failed").wait_for()
+    page.wait_for_load_state("load")
+    assert page.locator(".wait").count() == 0
+    assert (
+        page.locator(".failed").inner_text() == "There is no weather: CatalogException. Try again"
+    )
+    assert page.locator("section:first-child tr").first.inner_text().split() == [
+        "JFK",
+        "→",
+        "LAX",
+        "11,262",
+    ]
+    assert page.locator(".bars div").count() == 12
+    assert page.locator("#log li").count() == 12
+    page.close()

@@ -44,6 +44,9 @@ def replace_jinjas():
     import jinja2
 
     from unspool.templates import TemplateStream
+    from unspool.templates.codegen import StreamingCodeGenerator
+
+    jinja2.Environment.code_generator_class = StreamingCodeGenerator
 
     def stream(template, *args, **kwargs):
         return TemplateStream(template.generate(*args, **kwargs))

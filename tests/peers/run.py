@@ -2,7 +2,7 @@
 
     python tests/peers/run.py FOLDER_WITH_THEIR_SOURCE_ARCHIVES
 
-All of Flask's tests run, and the others' tests of streams. Tests that do not fit are listed
+All of Flask's and Jinja's tests run, and the others' tests of streams. Tests that do not fit are listed
 here, each with the reason.
 """
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 TESTS = {
     "flask": ["tests"],
-    "jinja2": ["tests/test_api.py::TestStreaming"],
+    "jinja2": ["tests"],
     "starlette": [
         "tests/test_responses.py",
         "tests/test_testclient.py",
@@ -61,7 +61,7 @@ MUST_RUN = {
         "test_response_types",
         "test_client_pop_all_preserved",
     ],
-    "jinja2": ["TestStreaming"],
+    "jinja2": ["TestStreaming", "TestInheritance", "TestMacros", "TestForLoop", "TestAsyncForLoop"],
     "starlette": [
         "test_streaming_response[",
         "test_streaming_response_custom_iterator",
@@ -104,7 +104,11 @@ def run(name: str, folder: Path, tests: list[str]) -> str:
     """What pytest printed; exits if a test failed."""
     command = [sys.executable, "-m", "pytest", "-p", "ours", "-p", "no:cacheprovider", "-v"]
     command += ["-W", "default", *[f"--deselect={test}" for test in LEFT_OUT], *tests]
-    env = {**os.environ, "PYTHONPATH": str(HERE.resolve()), "PEER": name}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE.resolve()), os.environ.get("PYTHONPATH", "")]),
+        "PEER": name,
+    }
     result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     if result.returncode:
         sys.exit(result.stdout + result.stderr)

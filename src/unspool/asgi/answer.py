@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -27,7 +27,14 @@ from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, rows_of
 from unspool.sources.workers import Lane, Workers
 from unspool.stream import Stream
-from unspool.templates.pieces import BATCH_PIECES, PAGE, any_pieces
+from unspool.templates.pieces import (
+    BATCH_PIECES,
+    PAGE,
+    Asking,
+    any_pieces,
+    block_failed,
+    check_template,
+)
 from unspool.types import Format
 
 __all__ = [
@@ -323,21 +330,51 @@ def stream_csv(
     return stream(rows, dialect or Csv(), **options)
 
 
+class _TemplateAnswer(Answer):
+    """One of a template, whose request has a say in how it is rendered."""
+
+    def __init__(
+        self,
+        template: Any,
+        names: dict[str, Any],
+        asking: Asking,
+        status: int,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__(Stream((), PAGE, **options), status)
+        self._template = template
+        self._names = names
+        self._asking = asking
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asking = self._asking.by(Asked.by_scope(scope), scope["method"])
+        rows = self.context.run(any_pieces, self._template, self._names, asking)
+        self.plan = replace(self.plan, rows=rows)
+        await super().__call__(scope, receive, send)
+
+
 def stream_template(
     template: Any,
     context: Mapping[str, Any] | None = None,
     *,
+    mode: str = "auto",
     status: int = 200,
     **options: Any,
 ) -> Answer:
     """An ASGI application that answers with a `jinja2.Template`, rendered piece by piece.
 
     Use it once, like `stream`, whose `options` it takes (of the hooks, `on_close` gets the
-    number of pieces as rows). A thread renders the template; a task does if its environment
-    has `enable_async=True`. At the end the generators in `context` are closed.
+    number of pieces as rows, and `on_error` also what a block of a page fails with). A thread
+    renders the template; a task does if its environment has `enable_async=True`. At the end the
+    generators in `context` are closed. `mode` is for pages: "auto", "inorder" or "whole".
+
+    Raises:
+        UsageError: no such mode, or one that needs the extension `unspool.templates.Streaming`.
 
     >>> from jinja2 import Template
     >>> app = stream_template(Template("Hi {{ name }}"), {"name": "Ann"})
     """
     options = {"batch_rows": BATCH_PIECES} | options
-    return stream(any_pieces(template, context or {}), PAGE, status=status, **options)
+    asking = Asking(mode, on_error=block_failed(options.get("on_error")))
+    check_template(template, mode, sync=False)
+    return _TemplateAnswer(template, dict(context or {}), asking, status, options)

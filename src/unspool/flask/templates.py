@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flask import current_app, has_request_context, request, template_rendered
 from flask.globals import app_ctx
-from flask.signals import before_render_template
+from flask.signals import before_render_template, got_request_exception
 from jinja2 import Template
 
 from unspool.compress import offered
@@ -15,13 +16,16 @@ from unspool.flask.context import ONE_CONTEXT, hold
 from unspool.flask.response import StreamResponse, response_class
 from unspool.headers import Asked, chosen_coding, coding_headers
 from unspool.templates import TemplateStream
-from unspool.templates.pieces import pieces
+from unspool.templates.pieces import Asking, log_failure, pieces
 
 __all__ = ["compressed", "stream_template", "stream_template_string"]
 
 
 def stream_template(
-    template_name_or_list: str | Template | list[str | Template], **context: Any
+    template_name_or_list: str | Template | list[str | Template],
+    mode: str = "auto",
+    /,
+    **context: Any,
 ) -> TemplateStream:
     """A template by name, rendered piece by piece with the app's template context.
 
@@ -30,6 +34,15 @@ def stream_template(
     rendered here, in the view, so that an early failure reaches the app's error handlers.
     The request stays alive until the last piece; without a request, only the app does.
 
+    If the app's Jinja environment has the extension `unspool.templates.Streaming`, this may be
+    a page with holes. Then its shell is made here, until it is whole, `{% flush %}`, a chunk or
+    50 ms. `mode` is "auto", "inorder" or "whole" (see `unspool.templates.mode`); by position
+    only: `mode=…` is a variable of the template, like any other name. What a block fails with
+    is logged like an exception of a view, and sent to `got_request_exception`.
+
+    Raises:
+        UsageError: no such mode; or one that is not "auto", without the extension.
+
     >>> import flask
     >>> app = flask.Flask("example")
     >>> with app.test_request_context():
@@ -37,10 +50,10 @@ def stream_template(
     'Hi Ann'
     """
     app = _current(current_app)
-    return _stream(app, app.jinja_env.get_or_select_template(template_name_or_list), context)
+    return _stream(app, app.jinja_env.get_or_select_template(template_name_or_list), context, mode)
 
 
-def stream_template_string(source: str, **context: Any) -> TemplateStream:
+def stream_template_string(source: str, mode: str = "auto", /, **context: Any) -> TemplateStream:
     """A template from its source text, rendered like `stream_template`.
 
     >>> import flask
@@ -50,7 +63,7 @@ def stream_template_string(source: str, **context: Any) -> TemplateStream:
     '/hello 1'
     """
     app = _current(current_app)
-    return _stream(app, app.jinja_env.from_string(source), context)
+    return _stream(app, app.jinja_env.from_string(source), context, mode)
 
 
 def compressed(template: TemplateStream) -> StreamResponse:
@@ -84,25 +97,37 @@ def compressed(template: TemplateStream) -> StreamResponse:
     return kind(chunks, headers=coding_headers(coding))
 
 
-def _stream(app: Any, template: Template, context: dict[str, Any]) -> TemplateStream:
+def _stream(app: Any, template: Template, context: dict[str, Any], mode: str) -> TemplateStream:
     _update_template_context(app, context)
     _send(before_render_template, app, template, context)
-
-    made = pieces(template, context, lambda: _send(template_rendered, app, template, context))
+    then = partial(_send, template_rendered, app, template, context)
+    failed = partial(_block_failed, app)
     if not has_request_context():
+        made, _ = pieces(template, context, then, Asking(mode, on_error=failed))
         stream = TemplateStream(made, beside=context.values)
     else:
+        asking = Asking(mode, Asked.by_environ(request.environ), request.method, failed)
+        made, when_idle = pieces(template, context, then, asking)
         held = hold()
         stream = TemplateStream(
             made,
             context=held.context,
-            on_closed=held.release,
+            on_closed=lambda error: when_idle(lambda: held.release(error)),
             beside=lambda: [*context.values(), *held.g_values],
         )
         if held.environ["REQUEST_METHOD"] == "HEAD":
             return stream
     stream.peek()
     return stream
+
+
+def _block_failed(app: Any, error: BaseException) -> None:
+    """Logs it, as Flask does what fails in a view, and tells who listens."""
+    if has_request_context():
+        app.log_exception((type(error), error, error.__traceback__))
+    else:
+        log_failure(error)
+    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
 
 
 def _current(proxy: Any) -> Any:

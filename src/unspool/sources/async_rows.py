@@ -14,13 +14,13 @@ from unspool.errors import NotIterable, shown
 from unspool.sources.batches import AsyncBatchRows, unpacked
 from unspool.sources.rows import refuse_used
 
-__all__ = ["AsyncRowSource"]
+__all__ = ["LOOP_SHARE_S", "AsyncRowSource"]
 
 T = TypeVar("T")
 
-# An async generator that never waits would keep the loop to itself; it must let others
-# run this often.
-_LOOP_SHARE_S = 0.005
+LOOP_SHARE_S = 0.005
+"""An async generator that never waits would keep the loop to itself; it must let others run
+this often."""
 
 
 class AsyncRowSource(Generic[T]):
@@ -106,7 +106,7 @@ class AsyncRowSource(Generic[T]):
                 self._release()
 
     async def _make_rows(self) -> None:
-        share_ends = monotonic() + _LOOP_SHARE_S
+        share_ends = monotonic() + LOOP_SHARE_S
         async for row in self._rows:
             self._made.append(row)
             if len(self._made) >= self._want:
@@ -117,4 +117,4 @@ class AsyncRowSource(Generic[T]):
                 await asyncio.sleep(0)
             else:
                 continue
-            share_ends = monotonic() + _LOOP_SHARE_S
+            share_ends = monotonic() + LOOP_SHARE_S

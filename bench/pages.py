@@ -1,0 +1,135 @@
+"""A page with three slow parts (2, 0.5 and 1 s) over HTTP, for ten clients at a time.
+
+Says when the shell, its footer, each part and the end arrive, and what a part costs; beside
+`flask.stream_template` and `flask.render_template`. All send the same page in the end.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import closing
+from statistics import median
+
+import common
+import flask
+import jinja2
+
+import unspool.flask
+from unspool.templates import Streaming
+from unspool.templates.page import Page
+
+CLIENTS = 10
+MARKS = {
+    "shell": b"<h1>",
+    "footer": b"<footer>",
+    "0.5 s": b"B done",
+    "1 s": b"C done",
+    "2 s": b"A done",
+}
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Page</title>
+<body><h1>Page</h1>
+{%- defer a %}{{ slow(2) }}<p>A done{% placeholder %}<p>…{% enddefer %}
+{%- defer b %}{{ slow(0.5) }}<p>B done{% placeholder %}<p>…{% enddefer %}
+{%- defer c %}{{ slow(1) }}<p>C done{% placeholder %}<p>…{% enddefer %}
+<footer>Footer</footer></body></html>
+"""
+
+app = flask.Flask(__name__)
+app.jinja_env.add_extension(Streaming)
+
+
+def slow(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+@app.get("/flask.render_template")
+def whole():
+    return flask.render_template_string(PAGE, slow=slow)
+
+
+@app.get("/flask.stream_template")
+def by_piece():
+    return flask.stream_template_string(PAGE, slow=slow)
+
+
+@app.get("/unspool")
+def with_holes():
+    return unspool.flask.stream_template_string(PAGE, slow=slow)
+
+
+@app.get("/unspool, in order")
+def in_order():
+    return unspool.flask.stream_template_string(PAGE, "inorder", slow=slow)
+
+
+def arrivals(port: int, path: str) -> dict[str, float]:
+    """Milliseconds to each mark of the page, and to its end."""
+    target = path.replace(" ", "%20")
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as connection:
+        started = time.perf_counter()
+        connection.sendall(
+            f"GET {target} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n".encode()
+        )
+        seen, at = b"", {}
+        while got := connection.recv(65536):
+            seen += got
+            for name, mark in MARKS.items():
+                if name not in at and mark in seen:
+                    at[name] = (time.perf_counter() - started) * 1000
+        at["end"] = (time.perf_counter() - started) * 1000
+    if not seen.startswith(b"HTTP/1.1 200") or len(at) != len(MARKS) + 1:
+        raise SystemExit(f"{path}: {seen!r}")
+    return at
+
+
+def clients(port: int, path: str) -> list[dict[str, float]]:
+    results: list[dict[str, float]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(arrivals(port, path)))
+        for _ in range(CLIENTS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def cost_of_a_block(blocks: int = 1000) -> tuple[float, float]:
+    """Microseconds of CPU, and bytes, that a block costs beside what is in it."""
+    environment = jinja2.Environment(autoescape=True, extensions=[Streaming])
+    template = environment.from_string(
+        "{% for n in range(blocks) %}{% defer x %}{% enddefer %}{% endfor %}"
+    )
+    times, sizes = [], []
+    for count in (1, blocks + 1) * 5:
+        page, began = Page(), time.process_time()
+        text = "".join(page.pieces(template.generate(blocks=count)))
+        times.append(time.process_time() - began)
+        sizes.append(len(text))
+    return (min(times[1::2]) - min(times[::2])) / blocks * 1e6, (sizes[1] - sizes[0]) / blocks
+
+
+def main() -> None:
+    command = "gunicorn -k gthread --threads 32 --no-control-socket --log-level warning -b {at}"
+    head = ["way", "of ten", *MARKS, "end"]
+    lines = []
+    for way in ("flask.render_template", "flask.stream_template", "unspool, in order", "unspool"):
+        with common.server(command, "pages:app") as server:
+            clients(server.port, f"/{way}")
+            results = clients(server.port, f"/{way}")
+        for name, pick in (("median", median), ("last", max)):
+            figures = [pick([result[mark] for result in results]) for mark in head[2:]]
+            lines.append([way, name, *[f"{figure:.0f}" for figure in figures]])
+    print("Milliseconds from the request:")
+    common.print_table(head, lines)
+    cpu_us, size = cost_of_a_block()
+    print(f"\nA block costs {cpu_us:.0f} µs of CPU and {size:.0f} bytes.")
+
+
+if __name__ == "__main__":
+    main()
