@@ -18,7 +18,8 @@ OLDER_DUCKDBS := 1.4.5 1.5.6
 KERNEL := $(wildcard src/kernel/*)
 SANITIZED := -O1 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers \
     -Wno-cast-function-type -fsanitize=address,undefined -fno-sanitize-recover=undefined
-SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so) \
+    $$(gcc -print-file-name=libstdc++.so)" \
     PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 PYTHONPATH=tests
 
 .PHONY: run test check unit sanitize fuzz flasks quarts duckdbs pythons peers docs bench pins servers clean
@@ -50,7 +51,8 @@ unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/apache .cach
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
 
 sanitize: .cache/sanitized
-	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py
+	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py tests/sources/test_arrow.py
+	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_columns.py -k "bytes or made or part"
 
 # Some minutes of random rows, kernel against Python, under the sanitizers.
 fuzz: .cache/sanitized
@@ -80,7 +82,7 @@ pythons: .venv/test
 	    $$venv/bin/pytest -q -m "not live" --ignore tests/test_docs.py --ignore tests/live \
 	        --ignore tests/test_django.py --ignore tests/test_starlette.py \
 	        --ignore tests/test_bridge.py --ignore tests/test_wsgi.py \
-	        $(patsubst %,--ignore src/unspool/sources/%.py,duckdb files polars sqlalchemy) || exit 1; \
+	        $(patsubst %,--ignore src/unspool/sources/%.py,arrow duckdb files polars sqlalchemy) || exit 1; \
 	done
 
 peers: .venv/test

@@ -17,7 +17,7 @@ from table import POOL
 
 from unspool.flask import stream
 
-WAYS = ["chunks", "unspool", "unspool-one-thread", "pyarrow", "polars"]
+WAYS = ["chunks", "unspool", "pyarrow", "polars"]
 DATABASE_WAYS = ["duckdb-naive", "duckdb-unspool"]
 
 COLUMNS = ["id", "a", "b", "c", "few", "price", "rate", "day", "moment", "d"]
@@ -65,11 +65,6 @@ def connection():
 @app.get("/unspool")
 def unspool():
     return stream(reader(wanted()))
-
-
-@app.get("/unspool-one-thread")
-def unspool_one_thread():
-    return stream(reader(wanted()), same_thread=True)
 
 
 @cache
@@ -136,7 +131,7 @@ def main() -> None:
     options = {"app": "columns_over_http:app", "rows": args.rows, "check_rows": BATCH_ROWS}
     cases = [("gunicorn", way) for way in WAYS + DATABASE_WAYS]
     results = common.measure_all(cases, args.rounds, **options)
-    results.check_same([("gunicorn", way) for way in WAYS[1:3] + DATABASE_WAYS[1:]])
+    results.check_same([("gunicorn", way) for way in ("unspool", "duckdb-unspool")])
     common.print_table(
         [
             "server",

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sources.reading import drained, memory
 
 from unspool import kernel
 from unspool.errors import RowError
@@ -132,6 +133,20 @@ def test_what_no_row_can_have_is_refused_by_name(name, column, what, format):
     table = pa.table({"ok": ["a", "=b"], "bad": column})
     data, error = result(format, batches(table))
     assert error[:2] == (2, "bad")
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson", "html"])
+def test_memory_stays_the_same_for_ten_million_rows(format):
+    record = pa.record_batch({"n": range(100_000), "s": ["some text"] * 100_000})
+
+    def sent(batches):
+        source = pa.RecordBatchReader.from_batches(record.schema, (record for _ in range(batches)))
+        return drained(source, format)
+
+    sent(10)
+    with memory() as grown:
+        assert sent(100) > 140_000_000
+    assert grown[0] < 2
 
 
 def test_columns_under_other_names():

@@ -32,7 +32,7 @@ def drive(
     """
     pipeline.begin()
     if pipeline.compresses:
-        # One core encodes while the other compresses: 1.4 to 1.7 times as fast. What is only sent
+        # One core encodes while the other compresses: 1.3 to 1.7 times as fast. What is only sent
         # goes out in less time than it takes to wake a thread up for it.
         _encode_ahead(source, pipeline)
     try:

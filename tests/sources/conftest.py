@@ -8,6 +8,7 @@ import pytest
 # On the other Pythons only what the core needs is installed.
 if not find_spec("psycopg"):
     collect_ignore = [
+        "test_arrow.py",
         "test_django_rows.py",
         "test_duckdb.py",
         "test_leaving.py",
