@@ -10,6 +10,8 @@ settings.load_profile("unspool")
 
 # Apps and scripts that other processes run: importing them here would start what they are for.
 collect_ignore_glob = [
+    "django_project.py",
+    "sanitized.py",
     "live/aborted.py",
     "live/app.py",
     "live/bad.py",

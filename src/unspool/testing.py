@@ -33,7 +33,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice
@@ -43,6 +43,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from unspool.errors import UsageError, shown
+from unspool.http1 import BROKEN, ENDED, Answer
 
 __all__ = ["CASES", "Report", "Result", "check_app"]
 
@@ -83,18 +84,6 @@ _STALL_PAD = 1000
 _STALL_WINDOW_BYTES = 64 * 1024
 _STALL_SEGMENT_BYTES = 1400
 _STALL_MORE_ROWS = 5000
-
-# How an answer can end so that every client sees that it is not whole …
-_BROKEN = {
-    "cut": "cut off inside the framing",
-    "reset": "connection reset",
-    "garbled": "framing that no client accepts",
-}
-# … and how it ends if all is well, as far as the client can tell.
-_ENDED = {
-    "whole": "the end that was announced",
-    "closed": "a closed connection, which only stands for the end",
-}
 
 
 @dataclass(frozen=True)
@@ -216,7 +205,7 @@ class _App:
 
     def ask(
         self, path: str, *, method: str = "GET", version: str = "1.1", stalls: bool = False
-    ) -> _Answer:
+    ) -> Answer:
         """The answer to a request; its head is read."""
         sock = socket.socket(self.family)
         try:
@@ -227,7 +216,7 @@ class _App:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _STALL_SEGMENT_BYTES)
             sock.connect(self.address)
             sock.sendall(self.request(path, method, version))
-            return _Answer(sock)
+            return Answer(sock)
         except BaseException:
             sock.close()
             raise
@@ -237,7 +226,7 @@ class _App:
         with closing(self.ask(path)) as answer:
             body = answer.read()
         _expect(
-            answer.status == 200 and answer.end in _ENDED,  # noqa: PLR2004
+            answer.status == 200 and answer.end in ENDED,  # noqa: PLR2004
             f"{path} gave status {answer.status} and {answer.ending}",
         )
         return body.decode()
@@ -263,105 +252,6 @@ class _App:
         return monotonic() - began
 
 
-class _Answer:
-    """An answer on a raw socket, read by hand: RFC 9112 §6 and §7.
-
-    `status` is 0 if the connection ended before it. `end` says how the body ended, once it
-    has: a key of `_ENDED` or `_BROKEN`.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.end = ""
-        self._held = b""
-        with self._watching():
-            self._read_head()
-
-    @property
-    def ending(self) -> str:
-        """`end` in words."""
-        return {**_BROKEN, **_ENDED}.get(self.end, "no end")
-
-    def close(self) -> None:
-        self.sock.close()
-
-    def chunks(self) -> Iterator[bytes]:
-        """The chunks of the body, as they come. Without chunks: what comes at once."""
-        if not self.end:
-            with self._watching():
-                yield from self._body()
-                self.end = self.end or "whole"
-
-    def read(self) -> bytes:
-        """The body, or as much of it as comes."""
-        return b"".join(self.chunks())
-
-    def then(self, request: bytes) -> bytes:
-        """What comes after another request, if the connection is used again; maybe nothing."""
-        with self._watching():
-            if self.headers.get("connection", "").lower() != "close":
-                self.sock.sendall(request)
-            return self._some()
-        return b""
-
-    @contextmanager
-    def _watching(self) -> Iterator[None]:
-        try:
-            yield
-        except ConnectionError:
-            self.end = "reset"
-        except EOFError:
-            self.end = "cut"
-        except ValueError:
-            self.end = "garbled"
-
-    def _read_head(self) -> None:
-        _, _, status = self._line().partition(b" ")
-        self.status = int(status[:3])
-        while line := self._line():
-            name, _, value = line.decode("latin-1").partition(":")
-            self.headers[name.lower()] = value.strip()
-
-    def _body(self) -> Iterator[bytes]:
-        if self.headers.get("transfer-encoding", "").lower() == "chunked":
-            while size := int(self._line().split(b";")[0], 16):
-                yield b"".join(self._exactly(size))
-                if self._line():
-                    raise ValueError
-            while self._line():
-                pass  # Trailers.
-        elif "content-length" in self.headers:
-            yield from self._exactly(int(self.headers["content-length"]))
-        else:
-            with suppress(EOFError):
-                while True:
-                    yield self._some()
-            self.end = "closed"
-
-    def _some(self) -> bytes:
-        held, self._held = self._held, b""
-        data = held or self.sock.recv(256 * 1024)
-        if not data:
-            raise EOFError
-        return data
-
-    def _exactly(self, size: int) -> Iterator[bytes]:
-        while size:
-            data = self._some()
-            self._held = data[size:]
-            size -= len(data) - len(self._held)
-            yield data[: len(data) - len(self._held)]
-
-    def _line(self) -> bytes:
-        line = b""
-        while b"\r\n" not in line:
-            line += self._some()
-        line, _, self._held = line.partition(b"\r\n")
-        return line
-
-
 def _rows(body: bytes) -> int:
     """How many whole rows there are; they must be the first ones, in order, and nothing else."""
     lines, _, _ = body.rpartition(b"\n")
@@ -384,7 +274,7 @@ def _whole(app: _App, *, version: str) -> str:
             end_s = monotonic() - came
             got = _rows(bytes(body))
         _expect(answer.status == 200, f"status {answer.status}")  # noqa: PLR2004
-        _expect(answer.end in _ENDED, f"{answer.ending} after {got} of {rows} rows")
+        _expect(answer.end in ENDED, f"{answer.ending} after {got} of {rows} rows")
         _expect(got == rows, f"{got} of {rows} rows, then {answer.ending}")
         _expect(end_s < _END_WITHIN_S, f"the end came {end_s:.1f} s after the last row")
         app.closed(id)
@@ -418,7 +308,7 @@ def _late(app: _App, *, version: str, at: int) -> str:
     id = app.new_id()
     with closing(app.ask(f"/fail?at={at}&id={id}", version=version)) as answer:
         got = _rows(answer.read())
-    _expect(answer.end in _BROKEN, f"looks whole: {got} rows, then {answer.ending}")
+    _expect(answer.end in BROKEN, f"looks whole: {got} rows, then {answer.ending}")
     _expect(got <= at, f"{got} rows, where the source made {at}")
     app.closed(id)
     return f"{answer.ending} after {got} rows"

@@ -246,14 +246,14 @@ def test_a_silent_server_is_a_failure_and_not_a_wait_for_ever(wrong):
 )  # fmt: skip
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_the_end_of_an_answer_is_read_from_its_framing_at_any_split(answer, end, step):
-    from unspool.testing import _Answer
+    from unspool.http1 import Answer
 
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(5)
         theirs.sendall(answer)
         theirs.shutdown(socket.SHUT_WR)
-        got = _Answer(_Slowly(ours, step))
+        got = Answer(_Slowly(ours, step))
         body = got.read()
         assert got.end == end
         assert got.status == (200 if answer.startswith(b"HTTP") else 0)

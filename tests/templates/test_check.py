@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from unspool.__main__ import main
+from unspool.cli import main
 from unspool.templates.check import check
 
 SLOW = "{% for r in rows %}{{ r }}{% endfor %}"

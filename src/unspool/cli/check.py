@@ -8,15 +8,14 @@ from pathlib import Path
 
 from unspool._optional import require
 
-__all__ = ["HELP", "NAME", "add_arguments", "run"]
+__all__ = ["HELP", "arguments", "run"]
 
-NAME = "check"
 HELP = "name what keeps templates from streaming, with line and remedy"
 
 _SUFFIXES = {".htm", ".html", ".j2", ".jinja", ".jinja2"}
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def arguments(parser: ArgumentParser) -> None:
     """The command line."""
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="PATH", help="templates, or folders of templates"

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 from concurrent.futures import Future, wait
 from contextvars import Context, ContextVar
 from itertools import chain, compress, islice
+from queue import Empty, SimpleQueue
 from time import monotonic
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -305,9 +306,9 @@ class _Elsewhere(Generic[T]):
     ) -> None:
         self._puller = puller
         self._beside = beside
-        self._lock = threading.Condition()
         self._making: deque[T] = deque()
-        self._ready: deque[T] | None = None
+        self._made: SimpleQueue[deque[T]] = SimpleQueue()
+        self._go: SimpleQueue[None] = SimpleQueue()
         self._want = want
         self._error: BaseException | None = None
         self._closing = False
@@ -319,19 +320,22 @@ class _Elsewhere(Generic[T]):
     def pull(self, want: int, timeout_s: float) -> deque[T] | None:
         if self._ended:
             return None
-        self._want = want
-        with self._lock:
-            if self._ready is None and not self._error:
-                self._lock.wait(timeout_s)
-            batch, self._ready = self._ready, None
-            making = self._making  # Read under the lock: it comes right after what was ready.
-            self._lock.notify()
-        if batch is None:
-            batch = taken(making)
-            if not batch and self._error:
-                raise self._error
+        batch = self._some(want, timeout_s)
+        if not batch and self._error:
+            raise self._error
         self._ended = cut_end(batch)
         return None if self._ended and not batch else batch
+
+    def _some(self, want: int, timeout_s: float) -> deque[T]:
+        """The batch that was made, and has the next one begun; or what is there of it."""
+        try:
+            batch = self._made.get(timeout=0 if self._error else timeout_s)
+        except Empty:
+            return taken(self._making)
+        self._making = deque()  # Now, while the thread waits: `batch` is for the caller alone.
+        self._want = want
+        self._go.put(None)
+        return batch
 
     def close(self, then: Callable[[], None]) -> None:
         self._tell(then if is_thread_bound(*self._beside()) else None)
@@ -345,11 +349,10 @@ class _Elsewhere(Generic[T]):
             self._closed.result()
 
     def _tell(self, last_words: Callable[[], None] | None) -> None:
-        with self._lock:
-            self._last_words = last_words
-            self._closing = True
-            self._puller.stop()
-            self._lock.notify()
+        self._last_words = last_words
+        self._closing = True
+        self._puller.stop()
+        self._go.put(None)
 
     def _call(self, then: Callable[[], None]) -> None:
         """Calls `then`, unless the thread itself has."""
@@ -358,12 +361,11 @@ class _Elsewhere(Generic[T]):
 
     def _run(self) -> None:
         try:
-            while self._make_batch() and self._hand_over():
-                pass
+            while self._make_batch():
+                self._go.get()
         except BaseException as error:
-            with self._lock:
-                self._error = error
-                self._lock.notify()
+            self._error = error
+            self._made.put(self._making)
         try:
             self._close_rows()
         except BaseException as error:
@@ -375,26 +377,19 @@ class _Elsewhere(Generic[T]):
         try:
             self._puller.close_rows()
         finally:
-            with self._lock:
-                while not self._closing:
-                    self._lock.wait()
+            while not self._closing:
+                self._go.get()
             if self._last_words is not None:
                 self._last_words()
 
     def _make_batch(self) -> bool:
-        """Fills `_making`; False if there is nobody left to fill it for."""
-        self._puller.context.run(self._making.extend, self._puller.some(self._want))
-        return not self._closing
-
-    def _hand_over(self) -> bool:
-        """Makes the batch ready, and waits until it is taken; False after the last row."""
-        ended = bool(self._making) and self._making[-1] is END
-        with self._lock:
-            self._ready, self._making = self._making, deque()
-            self._lock.notify()
-            while not (ended or self._ready is None or self._closing):
-                self._lock.wait()
-            return not (ended or self._closing)
+        """Fills `_making` and gives it; False after the last row, or if nobody wants it."""
+        making = self._making
+        if not self._closing:
+            self._puller.context.run(making.extend, self._puller.some(self._want))
+        ended = has_end(making)
+        self._made.put(making)
+        return not (ended or self._closing)
 
 
 def taken(making: deque[T]) -> deque[T]:
@@ -408,8 +403,15 @@ def taken(making: deque[T]) -> deque[T]:
     return batch
 
 
+def has_end(making: deque[T]) -> bool:
+    try:
+        return making[-1] is END
+    except IndexError:
+        return False  # Empty, maybe since this moment: its rows are taken by another thread.
+
+
 def cut_end(batch: deque[T]) -> bool:
-    if batch and batch[-1] is END:
+    if has_end(batch):
         batch.pop()
         return True
     return False
