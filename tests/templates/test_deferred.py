@@ -52,4 +52,4 @@ def test_database_connections_of_django_are_closed_on_the_thread_that_opened_the
     monkeypatch.setitem(sys.modules, "django.db", SimpleNamespace(connections=connections))
     monkeypatch.setitem(sys.modules, "django.conf", SimpleNamespace(settings=settings))
     thread = defer(threading.current_thread).result()
-    assert closed == ([thread] if configured else [])
+    assert (thread in closed) == configured  # Other tests' threads may come to an end, too.
