@@ -42,7 +42,7 @@ SHELL = {
 }
 
 WHOLE = {
-    "title": "Shell",
+    "title": "Late",
     "late": "yes",
     "texts": [
         "A is here",
@@ -75,6 +75,7 @@ GATES = [
     "select",
     "field",
     "head",
+    "title",
     "log2",
     "a",
 ]
