@@ -94,7 +94,7 @@ docs: .venv/test
 	$(BIN)/mkdocs build --strict -d .cache/site
 
 bench: .venv/test
-	for file in bench/*_over_http.py bench/slow_clients.py bench/compression.py bench/xlsx.py; do $(BIN)/python $$file || exit 1; done
+	for file in bench/*_over_http.py bench/pages.py bench/slow_clients.py bench/compression.py bench/xlsx.py; do $(BIN)/python $$file || exit 1; done
 
 # Pins everything again, at the newest versions.
 pins: .venv/test

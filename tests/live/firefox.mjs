@@ -29,7 +29,7 @@ const until = async (met) => {
 const commands = {
   open: (url) => void page.goto(url, { timeout: 60_000 }).catch(() => {}),
   wait: (text) => until(() => page.evaluate((text) => document.body.innerText.includes(text), text)),
-  at: (query) => until(() => page.evaluate((query) => location.search === query, query)),
+  at: (place) => until(() => page.evaluate((place) => location.pathname + location.search === place, place)),
   loaded: () => until(() => page.evaluate(() => document.readyState === "complete")),
   run: (code) => page.evaluate(`(${code})()`),
 }

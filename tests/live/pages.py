@@ -15,7 +15,7 @@ gates = defaultdict(threading.Event)
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
-<title>{{ "Shell" }}</title>
+{% defer title %}{{ wait("title") }}<title>Late</title>{% placeholder %}<title>Shell</title>{% enddefer %}
 {% defer late_title %}{{ wait("head") }}<meta name="late" content="yes">{% placeholder %}<meta name="late" content="no">{% enddefer %}
 <style>body { font-family: sans-serif }</style></head>
 <body><h1>The shell</h1>

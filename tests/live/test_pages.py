@@ -42,7 +42,7 @@ SHELL = {
 }
 
 WHOLE = {
-    "title": "Shell",
+    "title": "Late",
     "late": "yes",
     "texts": [
         "A is here",
@@ -75,6 +75,7 @@ GATES = [
     "select",
     "field",
     "head",
+    "title",
     "log2",
     "a",
 ]
@@ -193,6 +194,7 @@ def fox():
 
 def test_firefox_comes_to_the_same_page_by_the_script(server, fox, name):
     fox(open=f"{server.url}/page/{name}")
+    fox(at=f"/page/{name}")
     fox(wait="The footer")
     assert fox(run=CONTENTS) == SHELL
     open_gates(server, name, "b", "inner")
@@ -211,6 +213,7 @@ def test_firefox_comes_to_the_same_page_by_the_script(server, fox, name):
 def test_firefox_runs_the_script_by_its_hash(server, fox, name):
     open_gates(server, name, *GATES)
     fox(open=f"{server.url}/page/{name}?csp=hash")
+    fox(at=f"/page/{name}?csp=hash")
     fox(loaded=True)
     assert fox(run=CONTENTS) == WHOLE
     assert fox(run="() => window.ran ?? null") is None
@@ -220,6 +223,6 @@ def test_firefox_without_javascript_goes_to_the_page_in_order(server, name):
     with firefox("no JavaScript") as ask:
         open_gates(server, name, *GATES)
         ask(open=f"{server.url}/page/{name}")
-        ask(at="?unspool=inorder")
+        ask(at=f"/page/{name}?unspool=inorder")
         ask(wait="A is here")
         assert ask(run=CONTENTS) == WHOLE

@@ -38,6 +38,8 @@ def replace_flasks():
         for module in (flask, flask.helpers, flask.templating):
             if hasattr(module, name):
                 setattr(module, name, getattr(ours, name))
+    # Every template is compiled by our code generator, and a page.
+    flask.Flask.jinja_options = {"extensions": ["unspool.templates.Streaming"]}
 
 
 def replace_jinjas():
@@ -72,7 +74,21 @@ def replace_starlettes():
             await super().__call__({"method": "GET", **scope}, receive, send)
 
     starlette.responses.StreamingResponse = StreamingResponse
+    replace_template_response()
     put_module("python_multipart", MultipartParser=None)
+
+
+def replace_template_response():
+    """Streams what theirs renders whole."""
+    from starlette.templating import Jinja2Templates
+
+    from unspool.starlette import stream_template
+
+    def response(templates, request, name, context=None, status_code=200, headers=None, **more):
+        options = {"status": status_code, "headers": headers}
+        return stream_template(request, templates, name, context, **options, **more)
+
+    Jinja2Templates.TemplateResponse = response
 
 
 # Their app, as `live_apps/streaming_app.py` has it, with our stream.

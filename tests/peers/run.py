@@ -2,8 +2,8 @@
 
     python tests/peers/run.py FOLDER_WITH_THEIR_SOURCE_ARCHIVES
 
-All of Flask's and Jinja's tests run, and the others' tests of streams. Tests that do not fit are listed
-here, each with the reason.
+All of Flask's and Jinja's tests run, and the others' tests of streams and templates. Tests that do
+not fit are listed here, each with the reason.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ TESTS = {
     "flask": ["tests"],
     "jinja2": ["tests"],
     "starlette": [
+        "tests/test_templates.py",
         "tests/test_responses.py",
         "tests/test_testclient.py",
         "tests/middleware/test_base.py",
         "tests/middleware/test_gzip.py",
         "-k",
-        "(stream or gzip or disconnect or background or chunk) and not trio",
+        "(templates or stream or gzip or disconnect or background or chunk) and not trio",
     ],
     "fastapi": [
         "tests/test_stream_cancellation.py",
@@ -63,6 +64,9 @@ MUST_RUN = {
     ],
     "jinja2": ["TestStreaming", "TestInheritance", "TestMacros", "TestForLoop", "TestAsyncForLoop"],
     "starlette": [
+        "test_templates.py::test_templates[",
+        "test_templates_with_environment[",
+        "test_calls_context_processors[",
         "test_streaming_response[",
         "test_streaming_response_custom_iterator",
         "test_streaming_response_custom_iterable",

@@ -335,3 +335,32 @@ def test_a_generator_that_is_over_is_refused_and_one_that_has_begun_is_not():
     assert drain(new_source(rows)) == [1, 4]
     with pytest.raises(UsedTwice, match="gives its rows once"):
         new_source(rows)
+
+
+def test_rows_that_wait_are_told_to_stop_when_the_source_is_closed():
+    class Waiting:
+        def __init__(self):
+            self.stopped = threading.Event()
+            self.given = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.given += 1
+            if self.given > 1:
+                assert self.stopped.wait(5)
+                raise StopIteration
+            return 1
+
+        def cancel(self):
+            self.stopped.set()
+
+    rows = Waiting()
+    source = new_source(rows)
+    assert list(source.pull(1, 0)) == [1]
+    assert not source.pull(1, 0.01)
+    closed = []
+    source.close(lambda: closed.append(True))
+    assert rows.stopped.is_set()
+    assert closed == [True]

@@ -100,9 +100,8 @@ def _close_connections() -> None:
 
     Nobody else would: it closes those of the request's thread.
     """
-    django_db = sys.modules.get("django.db")
-    if django_db is not None:
-        django_db.connections.close_all()
+    if "django.db" in sys.modules and sys.modules["django.conf"].settings.configured:
+        sys.modules["django.db"].connections.close_all()
 
 
 def deferred(values: Mapping[str, Any]) -> dict[str, Deferred[Any]]:

@@ -73,15 +73,20 @@ class Pieces(chain[str]):
     """
 
     cancel: Callable[[], None]
-    close: Callable[[], None]
+    _pieces: Any
 
     @classmethod
     def of(cls, pieces: Any, cancel: Callable[[], None]) -> Pieces:
         """Those of a generator."""
         made = cls(pieces)
         made.cancel = cancel
-        made.close = pieces.close
+        made._pieces = pieces
         return made
+
+    def close(self) -> None:
+        """Ends the page, also if it never began: a generator would not run a line then."""
+        self.cancel()
+        self._pieces.close()
 
 
 class Job:

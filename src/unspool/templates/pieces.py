@@ -10,8 +10,9 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from types import AsyncGeneratorType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
+from weakref import finalize
 
 from unspool.errors import UsageError
 from unspool.formats.text import Text
@@ -168,13 +169,39 @@ def _closing(made: Any, context: Mapping[str, Any], then: Callable[[], object]) 
                 value.close()
 
 
-async def async_pieces(
+def async_pieces(
     template: Any,
     context: dict[str, Any],
     then: Callable[[], Awaitable[object]] | None = None,
     asking: Asking = Asking(),
 ) -> AsyncIterator[str]:
     """The same for a template of an environment with `enable_async=True`."""
+    begun: list[Callable[[], object]] = []
+    made = _async_closing(template, context, then, asking, begun)
+    # A generator that never began runs nothing when it is closed.
+    begun.append(finalize(made, _abandon, list(context.values())).detach)
+    return made
+
+
+def _abandon(values: list[Any]) -> None:
+    """Ends what was to be awaited, and will not be."""
+    from unspool.templates.deferred import Deferred  # noqa: PLC0415 (needs asyncio)
+
+    for value in values:
+        if isinstance(value, CoroutineType):
+            value.close()
+        elif isinstance(value, Deferred):
+            value.cancel()
+
+
+async def _async_closing(
+    template: Any,
+    context: dict[str, Any],
+    then: Callable[[], Awaitable[object]] | None,
+    asking: Asking,
+    begun: list[Callable[[], object]],
+) -> AsyncIterator[str]:
+    begun.pop()()
     try:
         async with aclosing(_async_made(template, context, asking)) as made:
             async for piece in made:
