@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPConnection
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +40,7 @@ SERVERS = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one answer took. Bytes are those on the wire, framing and all."""
+    """What one answer took, of the server and of one `beside` it. Bytes are those on the wire."""
 
     wall_s: float
     cpu_s: float
@@ -47,6 +48,12 @@ class Result:
     wire_bytes: int
     grown_mb: float
     digest: str
+    beside_cpu_s: float = 0.0
+
+    @property
+    def all_cpu_s(self) -> float:
+        """The CPU time of both."""
+        return self.cpu_s + self.beside_cpu_s
 
 
 class Server:
@@ -65,10 +72,10 @@ class Server:
         return [Path("/proc", pid) for pid in pids]
 
     def cpu_s(self) -> float:
-        """CPU seconds, user and system, of all of them so far."""
+        """CPU seconds, user and system, of all of them so far, and of those that have ended."""
         stats = [(process / "stat").read_text() for process in self.processes()]
-        ticks = [stat.rpartition(")")[2].split()[11:13] for stat in stats]
-        return sum(int(user) + int(system) for user, system in ticks) / TICKS_PER_S
+        ticks = [stat.rpartition(")")[2].split()[11:15] for stat in stats]
+        return sum(map(int, chain.from_iterable(ticks))) / TICKS_PER_S
 
     def peak_mb(self) -> float:
         """The most resident memory since `forget_peak`, summed over them."""
@@ -161,16 +168,23 @@ def check_whole(path: str, head: bytes, wire_bytes: int, tail: bytes) -> None:
         sys.exit(f"{path}: {wire_bytes} bytes came, and not all or not with status 200.")
 
 
-def measure(kind: str, way: str, *, app: str, rows: int, check_rows: int) -> Result:
-    """One answer of `rows` rows by a fresh, warm server; the digest is of `check_rows` rows."""
+def measure(
+    kind: str, way: str, *, app: str, rows: int, check_rows: int, beside: Server | None = None
+) -> Result:
+    """One answer of `rows` rows by a fresh, warm server; the digest is of `check_rows` rows.
+
+    `beside` is a server that ours asks, such as a database.
+    """
     with server(kind, app) as running:
         running.body(f"/{way}?rows=1")
         running.forget_peak()
         cpu_s, peak_mb = running.cpu_s(), running.peak_mb()
+        beside_cpu_s = beside.cpu_s() if beside else 0.0
         wall_s, first_s, wire_bytes = read(running.port, f"/{way}?rows={rows}")
         cpu_s, peak_mb = running.cpu_s() - cpu_s, running.peak_mb() - peak_mb
+        beside_cpu_s = beside.cpu_s() - beside_cpu_s if beside else 0.0
         digest = sha256(running.body(f"/{way}?rows={check_rows}")).hexdigest()
-    return Result(wall_s, cpu_s, first_s * 1000, wire_bytes, peak_mb, digest)
+    return Result(wall_s, cpu_s, first_s * 1000, wire_bytes, peak_mb, digest, beside_cpu_s)
 
 
 Case = tuple[str, str]
@@ -213,7 +227,8 @@ def arguments(claim: str, rows: int) -> argparse.Namespace:
 def parser(claim: str, rows: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--rows", type=int, default=rows, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    rounds = int(os.environ.get("BENCH_ROUNDS", "3"))
+    parser.add_argument("--rounds", type=int, default=rounds, help="default: %(default)s")
     return parser
 
 
@@ -225,10 +240,12 @@ def print_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
         print("  ".join(c.ljust(w) if i < 2 else c.rjust(w) for c, w, i in cells).rstrip())
 
 
-def print_aim(claim: str, aim: float, reached: float, *, unit: str = "times") -> None:
+def print_aim(
+    claim: str, aim: float, reached: float, *, unit: str = "times", at_most: bool = False
+) -> None:
     """Prints what was reached beside what is aimed at, and keeps it for `picture.py`."""
-    print(f"{claim}: {reached:.1f} {unit}, aim {aim:g}")
+    print(f"{claim}: {reached:.1f} {unit}, aim: {'at most' if at_most else 'at least'} {aim:g}")
     AIMS.parent.mkdir(parents=True, exist_ok=True)
     aims = json.loads(AIMS.read_text()) if AIMS.exists() else {}
-    aims[claim] = {"aim": aim, "reached": round(reached, 2), "unit": unit}
+    aims[claim] = {"aim": aim, "reached": round(reached, 2), "unit": unit, "at_most": at_most}
     AIMS.write_text(json.dumps(aims, indent=1))

@@ -1,16 +1,13 @@
 """Rows as NDJSON and as an HTML table over HTTP, beside what people write by hand, on gunicorn.
 
 NDJSON from dicts: `json.dumps` a row, orjson in batches of 1,000, and `stream`. HTML: Flask's
-`stream_template` with a loop over rows and cells, the same rendered whole, and `stream`. Also, in
-this process, a batch of NDJSON beside the same batch by orjson.
+`stream_template` with a loop over rows and cells, the same rendered whole, and `stream`.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from itertools import islice
-from statistics import median
 
 import common
 import flask
@@ -19,7 +16,6 @@ from flask import Flask, Response, request
 from table import POOL, table
 
 from unspool.flask import stream
-from unspool.formats import find
 
 NDJSON = ["json.dumps", "orjson-1000", "ndjson"]
 HTML = ["flask.stream_template", "render_template", "html"]
@@ -76,20 +72,6 @@ def html():
     return stream(rows(), "html", columns=COLUMNS)
 
 
-def batch_against_orjson() -> float:
-    """How many times the CPU of orjson a batch of 1,000 dicts takes, in this process."""
-    encoder, batch = find("ndjson").encoder(None), DICTS[:1000]
-    encoder.feed(batch)
-    ratios = []
-    for _ in range(50):
-        started = time.process_time()
-        encoder.feed(batch)
-        ours = time.process_time() - started
-        b"".join([orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in batch])
-        ratios.append(ours / (time.process_time() - started - ours))
-    return median(ratios)
-
-
 def main() -> None:
     args = common.arguments(__doc__, rows=200_000)
     cases = [("gunicorn", way) for way in NDJSON + HTML]
@@ -109,12 +91,9 @@ def main() -> None:
         )
     common.print_table(["server", "way", "CPU s/1M", "first ms", "grown MB", "x CPU"], lines)
     against = results.times(("gunicorn", "ndjson"), ("gunicorn", "json.dumps"), "cpu_s")
-    common.print_aim("NDJSON against json.dumps", 40, against)
-    common.print_aim(
-        "NDJSON, a batch beside orjson", 1.5, batch_against_orjson(), unit="times its CPU"
-    )
+    common.print_aim("Dicts to NDJSON, against json.dumps per row", 40, against)
     against = results.times(("gunicorn", "html"), ("gunicorn", "flask.stream_template"), "cpu_s")
-    common.print_aim("HTML rows against stream_template", 300, against)
+    common.print_aim("HTML rows, against Flask's stream_template", 300, against)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,14 @@ def main() -> None:
         grown, first = (results.middle(CASE, field) for field in ("grown_mb", "first_byte_ms"))
         lines.append([f"{rows:,}", "", f"{costs[rows]:.2f}", f"{first:.1f}", f"{grown:.2f}"])
     common.print_table(["rows", "", "CPU s/1M", "first ms", "grown MB"], lines)
-    common.print_aim("First byte", 3, float(lines[-1][3]), unit="ms")
-    common.print_aim("Memory growth at the most rows", 1, float(lines[-1][4]), unit="MB")
+    common.print_aim("First byte after", 3, float(lines[-1][3]), unit="ms", at_most=True)
+    grown = float(lines[-1][4])
+    common.print_aim("Memory growth at 10^7 rows", 1, grown, unit="MB", at_most=True)
     if args.rows > ROWS[2]:
         ratio = costs[args.rows] / costs[ROWS[2]]
-        common.print_aim("A row of many, beside one of 100,000", 1, ratio, unit="times its CPU")
+        # Linear, but for what is measured anew each time.
+        claim, unit = "A row of 10^7, beside one of 10^5", "times its CPU"
+        common.print_aim(claim, 1.1, ratio, unit=unit, at_most=True)
 
 
 if __name__ == "__main__":

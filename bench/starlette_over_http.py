@@ -48,7 +48,7 @@ def main() -> None:
     ]
     common.print_table(["server", "way", "CPU s/1M", "first ms", "x wall", "x CPU"], lines)
     times = results.times(cases[1], cases[0], "cpu_s")
-    common.print_aim("Starlette, a plain generator", 100, times)
+    common.print_aim("Starlette, a plain generator of rows", 100, times)
 
 
 if __name__ == "__main__":

@@ -146,36 +146,39 @@ class _Libpq:
         yield from self._result(self._status.COPY_OUT)
         self.active = True
 
-    def pieces(self) -> Generator[Any, Any, list[memoryview]]:
-        """What is there, up to 64 KiB, a row each; waits for the first; none after the last."""
-        pieces: list[memoryview] = []
-        size, fresh = 0, False
-        while size < _PIECE_BYTES and not self._rows_over:
-            length, data = self._pgconn.get_copy_data(1)
-            if length > 0:
-                pieces.append(data)
-                size += length
+    def piece(self) -> Generator[Any, Any, bytes]:
+        """What is there, up to 64 KiB; waits for the first row; nothing after the last."""
+        piece, fresh = bytearray(), False
+        while len(piece) < _PIECE_BYTES and not self._rows_over:
+            if self._take(piece):
                 fresh = False
-            elif length < 0:
-                self._rows_over = True
-            elif pieces:
+            elif piece:
                 if fresh:
                     break
                 fresh = True
                 with suppress(Exception):  # It will be raised again, when these are sent.
                     self._pgconn.consume_input()
-            else:
+            elif not self._rows_over:
                 while not (yield self._readable):
                     pass
                 self._pgconn.consume_input()
-        if not pieces and self.active:
+        if not piece and self.active:
             yield from self._result(self._status.COMMAND_OK)
-        return pieces
+        return bytes(piece)
+
+    def _take(self, piece: bytearray) -> bool:
+        """Adds the rows that libpq has; False if it has none. Here each step is for one row."""
+        get, had, length = self._pgconn.get_copy_data, len(piece), 1
+        while length > 0 and len(piece) < _PIECE_BYTES:
+            length, data = get(1)
+            piece += data
+        self._rows_over = length < 0
+        return len(piece) > had
 
     def drain(self) -> Generator[Any, Any, None]:
         """Reads on to the end of a COPY that was cancelled."""
         while self.active:
-            yield from self.pieces()
+            yield from self.piece()
 
     def _result(self, expected: Any) -> Generator[Any, Any, None]:
         results = yield from self._execute(self._pgconn)
@@ -207,8 +210,8 @@ class Copy(QueryReader):
         connection.wait(libpq.start(self._query.statement(connection)))
 
         def fetch(_: int) -> list[bytes]:
-            pieces = connection.wait(libpq.pieces())
-            return [b"".join(pieces)] if pieces else []
+            piece = connection.wait(libpq.piece())
+            return [piece] if piece else []
 
         self.fetch = fetch
 
@@ -252,8 +255,8 @@ class AsyncCopy(AsyncQueryReader):
         await connection.wait(libpq.start(self.query.statement(connection)))
 
         async def fetch(_: int) -> list[bytes]:
-            pieces = await connection.wait(libpq.pieces())
-            return [b"".join(pieces)] if pieces else []
+            piece = await connection.wait(libpq.piece())
+            return [piece] if piece else []
 
         return fetch
 
