@@ -1,7 +1,9 @@
 """`examine`: it names the layer that breaks a stream, and no other."""
 
 import asyncio
+import gzip
 import itertools
+import socket
 import subprocess
 import sys
 import textwrap
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import fastapi
 import flask
+import httpx
 import pytest
 from flask_caching import Cache
 from flask_compress import Compress
@@ -574,9 +577,27 @@ def test_the_gzip_of_django_holds_back_under_wsgi(tmp_path):
 
 def test_the_gzip_of_django_compresses_each_chunk_by_itself_under_asgi(tmp_path):
     code, output = doctor(tmp_path, DJANGO.format(gzip=f'"{GZIP}",', kind="asgi"))
-    problem = "compresses each chunk by itself, and clients may read only the first."
+    problem = "compresses each chunk by itself, and Chromium, curl and httpx read only the first."
     assert (code, found_in(output)) == (1, [f"{GZIP} {problem}"])
     assert cells_of(output, CONDITIONAL) == ["no", "no", "no", "once", "visible"]
+
+
+def test_curl_and_httpx_read_only_the_first_of_several_gzip_streams(tmp_path):
+    """What that finding is about; Chromium is like them."""
+    body = gzip.compress(b"row 1\n") + gzip.compress(b"row 2\n")
+    answer = httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=body)
+    assert answer.content == b"row 1\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        command = ["curl", "-s", "--noproxy", "*", "--compressed", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as curl:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(head % len(body) + body)
+                assert curl.communicate()[0] == b"row 1\n"
+    assert curl.returncode != 0
 
 
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])

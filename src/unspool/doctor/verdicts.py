@@ -98,7 +98,9 @@ _CHECKS: tuple[_Check, ...] = (
     ),
     (
         lambda m: m.members > 1,
-        lambda _: "compresses each chunk by itself, and clients may read only the first",
+        lambda _: (
+            "compresses each chunk by itself, and Chromium, curl and httpx read only the first"
+        ),
         _COMPRESS,
     ),
     (
