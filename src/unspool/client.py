@@ -19,9 +19,6 @@ from urllib.parse import unquote
 
 __all__ = ["Answer", "Client", "is_asgi"]
 
-# An app that gives nothing for so long is stuck, and not just slow.
-_PATIENCE_S = 30.0
-
 # How long an app may go on after its client has left.
 _LEAVE_S = 5.0
 
@@ -80,6 +77,12 @@ class Answer:
 class Client:
     """A client for a WSGI or ASGI application in this process. Close it.
 
+    Args:
+        app: the application.
+        asgi: whether it is an ASGI one; found out by itself if not given.
+        patience_s: an ASGI application that gives nothing for so long is stuck, and not just
+            slow: `TimeoutError`.
+
     The lifespan of an ASGI application is not run. Used by one thread at a time.
 
     >>> from unspool import wsgi
@@ -90,8 +93,9 @@ class Client:
     (200, b'n\\r\\n1\\r\\n')
     """
 
-    def __init__(self, app: Any, *, asgi: bool | None = None) -> None:
+    def __init__(self, app: Any, *, asgi: bool | None = None, patience_s: float = 30.0) -> None:
         self.app = app
+        self.patience_s = patience_s
         self.asgi = is_asgi(app) if asgi is None else asgi
         self._loop = _LoopThread() if self.asgi else None
 
@@ -103,10 +107,10 @@ class Client:
         Raises whatever the app raises before its status.
         """
         path, _, query = path.partition("?")
-        asked = [("Host", "localhost"), *(headers or {}).items()]
+        asked = list({"Host": "testserver", **(headers or {})}.items())
         if self._loop is None:
             return _WsgiAnswer(self.app, _environ(method, path, query, asked))
-        return _AsgiAnswer(self.app, _scope(method, path, query, asked), self._loop)
+        return _AsgiAnswer(self, _scope(method, path, query, asked), self._loop)
 
     def close(self) -> None:
         """Stops the thread of an ASGI app's loop."""
@@ -237,16 +241,17 @@ def _scope(method: str, path: str, query: str, headers: list[tuple[str, str]]) -
 class _AsgiAnswer(Answer):
     """An answer over ASGI: a message is taken from the app when it is asked for, not before."""
 
-    def __init__(self, app: Any, scope: dict[str, Any], loop: _LoopThread) -> None:
+    def __init__(self, client: Client, scope: dict[str, Any], loop: _LoopThread) -> None:
         super().__init__()
         self._messages: SimpleQueue[bytes | BaseException | None] = SimpleQueue()
         self._over = False
+        self._patience_s = client.patience_s
         self._loop = loop.loop
         self._wanted = asyncio.Semaphore(0)
         self._left = asyncio.Event()
         self._request = True
         self._open = True
-        self._running = asyncio.run_coroutine_threadsafe(self._run(app, scope), self._loop)
+        self._running = asyncio.run_coroutine_threadsafe(self._run(client.app, scope), self._loop)
         self._first: bytes | None = self._next_or_none()
 
     async def _run(self, app: Any, scope: dict[str, Any]) -> None:
@@ -288,11 +293,11 @@ class _AsgiAnswer(Answer):
         if self._over:
             return None
         try:
-            message = self._messages.get(timeout=_PATIENCE_S)
+            message = self._messages.get(timeout=self._patience_s)
         except Empty:
             self._over = True
             self._leave()
-            raise TimeoutError(f"the app gave nothing for {_PATIENCE_S:g} s.") from None
+            raise TimeoutError(f"the app gave nothing for {self._patience_s:g} s.") from None
         if isinstance(message, bytes):
             return message
         self._over = True

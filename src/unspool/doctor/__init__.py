@@ -1,6 +1,6 @@
 """Where do bytes wait, and which layer swallows a failure? Of an app, or of a running URL."""
 
-from unspool.doctor.examine import examine
+from unspool.doctor.app import examine
 from unspool.doctor.report import Diagnosis, Finding
 from unspool.doctor.url import examine_url
 

@@ -73,7 +73,7 @@ def _standing(
     before: dict[Any, Any] | None = None,
 ) -> Standing:
     """The probe in the place of all views, with other functions around it where given."""
-    changed = {}
+    changed: dict[str, Any] = {"_got_first_request": app._got_first_request}
     if after is not None:
         changed["after_request_funcs"] = {None: list(after)}
     if before is not None:

@@ -151,9 +151,12 @@ def cell_of(function: FunctionType, value: Any) -> Slot | None:
 
 
 def is_a(value: Any, module: str, name: str) -> bool:
-    """Whether it is one, without an import: if nobody has imported the module, it is not."""
+    """Whether it is one, without an import: if nobody has imported the module, it is not.
+
+    By its type: a proxy around one says that it is one, too.
+    """
     kind = getattr(sys.modules.get(module), name, None)
-    return kind is not None and isinstance(value, kind)
+    return kind is not None and issubclass(type(value), kind)
 
 
 def find_slot(layer: Any) -> Slot | None:
@@ -205,7 +208,7 @@ def name_of(layer: Any) -> str:
         name = f"{function.__globals__['__name__']}.{function.__code__.co_qualname}"
         return name.replace(".<locals>", "")
     kind = type(layer)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = f"{kind.__module__}.{kind.__qualname__}".replace(".<locals>", "")
     dispatch = _own(layer).get("dispatch_func")  # Starlette's BaseHTTPMiddleware.
     return f"{name} ({name_of(dispatch)})" if type(dispatch) is FunctionType else name
 

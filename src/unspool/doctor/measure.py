@@ -20,6 +20,9 @@ MEDIA_TYPES = ("text/csv; charset=utf-8", "application/json", "text/html; charse
 # The path is nobody's: before_request functions and caches see it.
 _PATH = "/unspool-doctor"
 
+# The probe takes no time: what gives nothing for so long will not.
+_PATIENCE_S = 3.0
+
 # When the probe fails, and when the client leaves: late enough that the answer has begun.
 _FAIL_AT_ROWS = 40
 _LEAVE_AT_ROWS = 3
@@ -65,6 +68,8 @@ class Measured:
     """How often the source was closed, of a client that left."""
     after_leaving_rows: int = 0
     """Rows that were made after the client had left."""
+    hangs: bool = False
+    """Whether a late failure is followed by nothing at all."""
     hides_failure: bool = False
     """Whether a late failure looks like a clean end."""
 
@@ -84,6 +89,10 @@ def measure(standing: Standing, media_type: str, *, asgi: bool) -> Measured:
     return found
 
 
+def _client(app: Any, *, asgi: bool) -> Client:
+    return Client(app, asgi=asgi, patience_s=_PATIENCE_S)
+
+
 def _ask(client: Client) -> Answer:
     return client.get(_PATH, headers={"Accept-Encoding": accept_encoding()})
 
@@ -91,7 +100,7 @@ def _ask(client: Client) -> Answer:
 def _to_the_end(standing: Standing, found: Measured, *, asgi: bool) -> None:
     probe = Probe(found.media_type)
     try:
-        with standing(probe) as app, Client(app, asgi=asgi) as client, _ask(client) as answer:
+        with standing(probe) as app, _client(app, asgi=asgi) as client, _ask(client) as answer:
             found.status = answer.status
             found.headers = _changes(probe.headers, answer.headers)
             _read(answer, probe, found)
@@ -120,17 +129,19 @@ def _read(answer: Answer, probe: Probe, found: Measured) -> None:
 def _with_failure(standing: Standing, found: Measured, *, asgi: bool) -> None:
     probe = Probe(found.media_type, fail_at=_FAIL_AT_ROWS, patient=False)
     try:
-        with standing(probe) as app, Client(app, asgi=asgi) as client, _ask(client) as answer:
+        with standing(probe) as app, _client(app, asgi=asgi) as client, _ask(client) as answer:
             for _ in answer:
                 pass
             found.hides_failure = answer.ended and answer.status < 500  # noqa: PLR2004
+    except TimeoutError:
+        found.hangs = True
     except Exception:  # noqa: S110 (that one, or what it was turned into: it can be seen)
         pass
 
 
 def _leaving(standing: Standing, found: Measured, *, asgi: bool) -> None:
     probe = Probe(found.media_type, patient=False)
-    with standing(probe) as app, Client(app, asgi=asgi) as client:
+    with standing(probe) as app, _client(app, asgi=asgi) as client:
         with _ask(client) as answer:
             for _ in range(_LEAVE_AT_ROWS):
                 if next(answer, b""):

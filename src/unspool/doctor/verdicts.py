@@ -67,7 +67,7 @@ _Check = tuple[Callable[[Measured], bool], Callable[[Measured], str], str]
 
 def _held(measured: Measured) -> str:
     rows = measured.waited_rows
-    return f"{rows} rows ({rows * ROW_BYTES / 1024:.0f} KiB)"
+    return f"{rows} rows, {rows * ROW_BYTES / 1024:.1f} KiB"
 
 
 _CHECKS: tuple[_Check, ...] = (
@@ -98,7 +98,9 @@ _CHECKS: tuple[_Check, ...] = (
     ),
     (
         lambda m: m.members > 1,
-        lambda _: "compresses each chunk by itself, and clients may read only the first",
+        lambda _: (
+            "compresses each chunk by itself, and Chromium, curl and httpx read only the first"
+        ),
         _COMPRESS,
     ),
     (
@@ -112,6 +114,7 @@ _CHECKS: tuple[_Check, ...] = (
         "It must pass http.disconnect on, and cancel nothing less than the app.",
     ),
     (lambda m: m.hides_failure, lambda _: HIDES, _LATE),
+    (lambda m: m.hangs, lambda _: "hangs when the answer fails", _LATE),
     (
         lambda m: "-X-Accel-Buffering" in m.headers,
         lambda _: "takes X-Accel-Buffering away, so that nginx collects the answer",
@@ -167,9 +170,15 @@ def cells(measured: Sequence[Measured]) -> tuple[str, ...]:
         "no" if merged == 1 else f"{merged} rows",
         "no" if ahead <= 1 else f"{ahead} rows",
         " or ".join(map(_times, sorted(closed))),
-        "HIDDEN" if any(each.hides_failure for each in asked) else "visible",
+        _failures(asked),
         " ".join(dict.fromkeys(change for each in asked for change in each.headers)),
     )
+
+
+def _failures(measured: Sequence[Measured]) -> str:
+    if any(each.hides_failure for each in measured):
+        return "HIDDEN"
+    return "hang" if any(each.hangs for each in measured) else "visible"
 
 
 def _denied(measured: Measured) -> str:
