@@ -31,11 +31,11 @@ def test_nothing_is_wrong_with_a_clean_server_and_a_proxy_that_minds_the_header(
     seen = dict(diagnosis.rows)
     assert diagnosis.passed, str(diagnosis)
     assert seen["arrives"] == "as it is made"
-    assert seen["chunks"].startswith("6 of ")
+    assert int(seen["chunks"].split()[0]) >= 4  # Two may come together on a busy machine.
     assert seen["end"] == "announced: chunked"
     assert seen["HEAD"] == "status 200, no body"
-    assert float(seen["first byte"].split()[1]) < 0.5
-    assert 0.1 < float(seen["longest gap"].split()[0]) < 0.5
+    assert float(seen["first byte"].split()[1]) < 1
+    assert float(seen["longest gap"].split()[0]) > 0.1
 
 
 def test_an_nginx_with_buffering_on_is_named(monkeypatch):
@@ -144,9 +144,13 @@ def test_bytes_that_come_by_the_page_are_found(size, found):
     assert held is found
 
 
-@pytest.mark.parametrize(("pause_s", "found"), [(0.2, False), (0.8, True)])
-def test_all_at_once_after_a_while_is_found(pause_s, found):
-    with wrong(pause_s, chunk(b"ab"), chunk(b"cd"), END, head=CHUNKED % b"") as url:
+@pytest.mark.parametrize(
+    ("pause_s", "status", "found"),
+    [(0.2, b"200", False), (0.8, b"200", True), (0.8, b"404", False)],
+)
+def test_all_at_once_after_a_while_is_found(pause_s, status, found):
+    head = (CHUNKED % b"").replace(b"200", status)
+    with wrong(pause_s, chunk(b"ab"), chunk(b"cd"), END, head=head) as url:
         at_once = problems(findings(url))
     assert any(problem.startswith("gives all 4 bytes at once") for problem in at_once) is found
 

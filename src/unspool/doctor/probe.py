@@ -20,7 +20,7 @@ ROWS = 1024
 ROW_BYTES = 128
 
 # A row that a layer passes on is at the client far sooner. The first rows wait for this, once.
-_PATIENCE_S = 0.25
+_PATIENCE_S = 1.0
 _PATIENT_ROWS = 8
 
 # What a source takes for a row once the client has left: time in which a layer can tell it.

@@ -74,7 +74,9 @@ class _Reading:
 
     @property
     def at_once(self) -> bool:
-        """Whether it took its time, and then all came together."""
+        """Whether it took its time, and then all came together. An error page does, too."""
+        if self.status >= 300:  # noqa: PLR2004
+            return False
         return self.first_s >= _SLOW_S and self.last_s - self.first_s < self.first_s / 10
 
     @property

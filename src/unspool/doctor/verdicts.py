@@ -65,6 +65,10 @@ _LATE = "It must let exceptions through that are raised while the answer is sent
 _Check = tuple[Callable[[Measured], bool], Callable[[Measured], str], str]
 
 
+def _goes_on(measured: Measured) -> bool:
+    return measured.after_leaving_rows > _AFTER_LEAVING_ROWS
+
+
 def _held(measured: Measured) -> str:
     rows = measured.waited_rows
     return f"{rows} rows, {rows * ROW_BYTES / 1024:.1f} KiB"
@@ -104,12 +108,12 @@ _CHECKS: tuple[_Check, ...] = (
         _COMPRESS,
     ),
     (
-        lambda m: not m.problem and m.closed != 1,
+        lambda m: not m.problem and m.closed != 1 and not (_goes_on(m) and not m.closed),
         lambda m: f"closes the source {_times(m.closed)} when the client leaves early",
         _CLOSE,
     ),
     (
-        lambda m: m.after_leaving_rows > _AFTER_LEAVING_ROWS,
+        _goes_on,
         lambda _: "goes on when the client has left",
         "It must pass http.disconnect on, and cancel nothing less than the app.",
     ),
