@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, async_to_sync, sync_to_async
+from django import VERSION  # type: ignore[import-untyped]
 from django.core.signals import got_request_exception  # type: ignore[import-untyped]
 from django.db import connections  # type: ignore[import-untyped]
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse  # type: ignore[import-untyped]
@@ -94,6 +95,15 @@ class _AsyncStreamResponse(StreamResponse):
         self.context_data: dict[str, Any] = {}
         self._request: Any = request
         self._after_render: list[Callable[[Any], Any]] = []
+
+    def has_header(self, header: str) -> bool:
+        """Whether there is such a header, as a middleware asks.
+
+        Always for Content-Encoding before Django 6.0: its GZipMiddleware would make each chunk
+        of an async answer a gzip stream of its own, of which browsers and curl read the first.
+        """
+        hidden = VERSION < (6, 0) and header.lower() == "content-encoding"
+        return hidden or bool(super().has_header(header))
 
     async def begin(self) -> None:
         """Makes the first chunk, if there is none; if there is a refusal, closes the rows."""
