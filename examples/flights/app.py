@@ -9,7 +9,7 @@ import data
 import flask
 from markupsafe import escape
 
-from unspool.flask import stream_csv, stream_template, stream_with_context
+from unspool.flask import stream, stream_template, stream_with_context
 from unspool.templates import defer
 
 app = flask.Flask(__name__)
@@ -17,10 +17,11 @@ app.jinja_env.add_extension("unspool.templates.Streaming")
 con = data.connect()
 
 
-@app.get("/flights.csv")
-def flights_csv():
+@app.get("/flights.<any(csv, xlsx, ndjson):suffix>")
+def flights(suffix):
     rows = data.flights(con, flask.request.args.get("rows", 10_000_000, int))
-    return stream_csv(rows, columns=data.COLUMNS, filename="flights.csv")
+    formats = ["csv", "xlsx", "ndjson"]
+    return stream(rows, formats=formats, columns=data.COLUMNS, filename="flights")
 
 
 @app.get("/flights.html")
@@ -71,5 +72,5 @@ def paced(rows, seconds):
 
 @app.get("/")
 def index():
-    ways = [flights_csv, flights_html, hello, dashboard]
+    ways = [flights, flights_html, hello, dashboard]
     return flask.render_template("index.html", code=[inspect.getsource(view) for view in ways])
