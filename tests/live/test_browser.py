@@ -11,15 +11,15 @@ from unspool.headers import content_disposition
 
 def test_the_three_ways_stream_on_the_page_with_live_progress(example, page):
     page.goto(example.url + "/")
-    page.evaluate("document.querySelector('button').dataset.url = '/flights.csv?rows=200000'")
-    page.evaluate("document.querySelector('button').dataset.rows = 200000")
+    page.evaluate("document.querySelector('button').dataset.url = '/flights.csv?rows=3000000'")
+    page.evaluate("document.querySelector('button').dataset.rows = 3000000")
     first, second, third, _ = page.query_selector_all("section")
 
     first.query_selector("button").click()
     page.wait_for_function("document.querySelector('output b')?.textContent.length > 1")
     assert "Complete" not in first.inner_text()
     page.wait_for_function("document.querySelector('output').innerText.includes('Complete')")
-    assert "200,000 rows" in first.inner_text()
+    assert "3,000,000 rows" in first.inner_text()
 
     second.query_selector("button").click()
     page.wait_for_function(
