@@ -11,6 +11,7 @@ import pytest
 from asgi_cases import AsgiCases, expected, variable
 from asgi_client import AwaitedRows, PlainRows, ask, get
 from asgiref.sync import sync_to_async
+from django import VERSION
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
@@ -81,7 +82,8 @@ class TestUnderMiddlewares(DjangoCases):
         f"{__name__}.sync_only",
         "django.middleware.common.CommonMiddleware",
     )
-    more_headers = (("vary", "Accept-Encoding"),)
+    # Before Django 6.0, its GZipMiddleware leaves our answers alone.
+    more_headers = () if VERSION < (6, 0) else (("vary", "Accept-Encoding"),)
 
 
 def call(app, method="GET", **environ):

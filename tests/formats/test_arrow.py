@@ -286,8 +286,7 @@ ROWS = [
 
 
 def by_duckdb(path):
-    import duckdb
-
+    duckdb = pytest.importorskip("duckdb")
     with duckdb.connect() as con:
         con.execute("set python_enable_replacements=false")
         names = list(ROWS[0])
@@ -298,16 +297,14 @@ def by_duckdb(path):
 
 
 def by_polars(path):
-    import polars
-
+    polars = pytest.importorskip("polars")
     return (
         polars.read_parquet(path) if path.suffix == ".parquet" else polars.read_ipc_stream(path)
     ).to_dicts()
 
 
 def by_pandas(path):
-    import pandas
-
+    pandas = pytest.importorskip("pandas")
     frame = pandas.read_parquet(path, dtype_backend="pyarrow")
     return [{**row, "none": None} for row in pa.Table.from_pandas(frame).to_pylist()]
 

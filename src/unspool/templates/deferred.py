@@ -77,8 +77,17 @@ def _awaited(awaitable: Awaitable[T]) -> Deferred[T]:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return Deferred(run_beside(_WORKERS, lambda: asyncio.run(value())))
+        job = run_beside(_WORKERS, lambda: asyncio.run(value()))
+        job.add_done_callback(lambda done: _forget(awaitable) if done.cancelled() else None)
+        return Deferred(job)
     return Deferred(asyncio.run_coroutine_threadsafe(value(), loop))
+
+
+def _forget(awaitable: Awaitable[Any]) -> None:
+    """Ends a coroutine that will never begin; Python would warn of it."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()
 
 
 def run_beside(
