@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from unspool.coalesce import CHUNK_BYTES
 from unspool.errors import UsageError
 from unspool.formats.csv import Csv
 from unspool.formats.text import TextEncoder
@@ -27,7 +28,7 @@ from unspool.types import Format
 __all__ = ["AsyncCopy", "AsyncCopyRows", "Copy"]
 
 # Pieces of this size leave as chunks, uncopied; more would only wait.
-_PIECE_BYTES = 64 * 1024
+_PIECE_BYTES = CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class _Libpq:
         self.active = True
 
     def piece(self) -> Generator[Any, Any, bytes]:
-        """What is there, up to 64 KiB; waits for the first row; nothing after the last."""
+        """What is there, up to 120 KiB; waits for the first row; nothing after the last."""
         piece, fresh = bytearray(), False
         while len(piece) < _PIECE_BYTES and not self._rows_over:
             if self._take(piece):
@@ -282,7 +283,7 @@ async def _aend(connection: Any, libpq: _Libpq) -> None:
 
 
 class _Pushed:
-    """What asyncpg pushes, to be pulled. Holds 64 KiB and one piece of asyncpg's."""
+    """What asyncpg pushes, to be pulled. Holds 120 KiB and one piece of asyncpg's."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
