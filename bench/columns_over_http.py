@@ -1,8 +1,8 @@
 """Arrow batches as CSV over HTTP: `unspool.flask.stream` beside what else makes CSV of columns.
 
 The rows are those of table.py as record batches, which cost nothing to make; `chunks` are ready
-chunks of the same bytes and sizes: what the server can move. `duckdb-…` query a table of the
-same rows. The server has all cores, so that an answer can be made and sent at the same time.
+chunks of the same bytes and sizes: what the server can move. The server has all cores, so that
+an answer can be made and sent at the same time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from table import POOL
 from unspool.flask import stream
 
 WAYS = ["chunks", "unspool", "pyarrow", "polars"]
-DATABASE_WAYS = ["duckdb-naive", "duckdb-unspool"]
 
 COLUMNS = ["id", "a", "b", "c", "few", "price", "rate", "day", "moment", "d"]
 BATCH_ROWS = len(POOL)
@@ -48,18 +47,6 @@ def reader(rows):
     import pyarrow
 
     return pyarrow.RecordBatchReader.from_batches(record().schema, batches(rows))
-
-
-@cache
-def connection():
-    import duckdb
-
-    connection = duckdb.connect(config={"threads": 2})
-    pool = record()  # noqa: F841 (DuckDB finds it by its name)
-    connection.execute("create table t as from pool limit 0")
-    for _ in range(200):
-        connection.execute("insert into t from pool")
-    return connection
 
 
 @app.get("/unspool")
@@ -107,31 +94,12 @@ def by_polars():
     return Response(generate(batches(wanted())))
 
 
-@app.get("/duckdb-unspool")
-def duckdb_unspool():
-    return stream(connection().cursor().sql(f"from t limit {wanted()}"))
-
-
-@app.get("/duckdb-naive")
-def duckdb_naive():
-    cursor = connection().cursor()
-    cursor.execute(f"from t limit {wanted()}")
-
-    def lines():
-        while rows := cursor.fetchmany(1000):
-            for row in rows:
-                yield ",".join(map(str, row)) + "\n"
-
-    return Response(lines())
-
-
 def main() -> None:
     args = common.arguments(__doc__, rows=1_000_000)
     common.SERVER_CORES = common.CORES
     options = {"app": "columns_over_http:app", "rows": args.rows, "check_rows": BATCH_ROWS}
-    cases = [("gunicorn", way) for way in WAYS + DATABASE_WAYS]
+    cases = [("gunicorn", way) for way in WAYS]
     results = common.measure_all(cases, args.rounds, **options)
-    results.check_same([("gunicorn", way) for way in ("unspool", "duckdb-unspool")])
     common.print_table(
         [
             "server",
@@ -142,7 +110,6 @@ def main() -> None:
             "first ms",
             "grown MB",
             "of chunks",
-            "x naive",
         ],
         [line(results, case, args.rows) for case in cases],
     )
@@ -153,7 +120,6 @@ def main() -> None:
 
 def line(results: common.Results, case: common.Case, rows: int) -> list[str]:
     share = results.times(case, (case[0], "chunks"), "wall_s")
-    naive = results.times(case, (case[0], "duckdb-naive"), "wall_s")
     wall_s = results.middle(case, "wall_s")
     return [
         *case,
@@ -163,7 +129,6 @@ def line(results: common.Results, case: common.Case, rows: int) -> list[str]:
         f"{results.middle(case, 'first_byte_ms'):.1f}",
         f"{results.middle(case, 'grown_mb'):.1f}",
         f"{share:.0%}",
-        f"{naive:.1f}" if case[1].startswith("duckdb") else "",
     ]
 
 

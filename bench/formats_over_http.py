@@ -7,7 +7,7 @@ NDJSON from dicts: `json.dumps` a row, orjson in batches of 1,000, and `stream`.
 from __future__ import annotations
 
 import json
-from itertools import islice
+from itertools import cycle, islice
 
 import common
 import flask
@@ -34,7 +34,7 @@ def rows():
 
 
 def dicts():
-    return (DICTS[at % len(DICTS)] for at in range(request.args.get("rows", type=int)))
+    return islice(cycle(DICTS), request.args.get("rows", type=int))
 
 
 @app.get("/json.dumps")

@@ -1,6 +1,7 @@
-"""What all claims came to, beside what is aimed at: a table, and a picture for the docs.
+"""What all claims came to, beside what is aimed at: a table and a picture, also for the docs.
 
-Reads what the other benchmarks have kept in their last run.
+Reads what the other benchmarks have kept in their last run. Writes docs/assets/bench.svg, and
+the table in docs/speed.md.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 
 from common import AIMS, HERE, print_table
 
-PICTURE = HERE.parent / "docs" / "assets" / "bench.svg"
+DOCS = HERE.parent / "docs"
+BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+HEAD = ["Claim", "Unit", "Aim", "Reached", "Is it?"]
 
 # Pixels. A bar ends at its share of the aim, from a quarter of it to four times as much.
 LINE, LEFT, WIDTH, RIGHT = 22, 360, 280, 250
@@ -62,6 +65,15 @@ def picture(aims: dict[str, dict[str, Any]]) -> str:
     )
 
 
+def write_table(lines: list[list[str]]) -> None:
+    """Puts the table into the page, where the last one was."""
+    page = DOCS / "speed.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    rows = [HEAD, ["---", "---", "---:", "---:", "---"], *lines]
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    page.write_text(before + BEGIN + table + END + rest.partition(END)[2])
+
+
 def main() -> None:
     aims = json.loads(AIMS.read_text())
     lines = [
@@ -74,8 +86,9 @@ def main() -> None:
         ]
         for claim, figures in aims.items()
     ]
-    print_table(["claim", "unit", "aim", "reached", ""], lines)
-    PICTURE.write_text(picture(aims))
+    print_table(HEAD, lines)
+    write_table(lines)
+    (DOCS / "assets" / "bench.svg").write_text(picture(aims))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
   empty text is `""`. Times have the session's zone and `DateStyle`; bytea is `\\x` and hex digits;
   arrays and composite values have PostgreSQL's text form. UTF-8, whatever the client's encoding.
 - Memory of `query`: one batch: a server-side cursor, in a transaction (a savepoint, if one is
-  open). Of `copy`: 64 KiB and the driver's read buffer.
+  open). Of `copy`: 120 KiB and the driver's read buffer.
 - Close: rolls the transaction back, unless all rows were read; nothing is left active.
 - Cancel: a cancel request on a second connection, which the driver makes (asyncpg and async
   psycopg: when the reading task is cancelled). The connection can be used again.

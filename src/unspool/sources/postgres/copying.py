@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
+from unspool.coalesce import CHUNK_BYTES
 from unspool.errors import UsageError
 from unspool.formats.csv import Csv
 from unspool.formats.text import TextEncoder
@@ -27,7 +29,11 @@ from unspool.types import Format
 __all__ = ["AsyncCopy", "AsyncCopyRows", "Copy"]
 
 # Pieces of this size leave as chunks, uncopied; more would only wait.
-_PIECE_BYTES = 64 * 1024
+_PIECE_BYTES = CHUNK_BYTES
+
+# PostgreSQL sends 8 KiB at a time, and each piece costs a change of threads: one waits so long
+# for more, but the first, which leaves at once.
+_FILL_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,7 @@ class _Libpq:
         self._error = driver.errors.error_from_result
         self._status = driver.pq.ExecStatus
         self._rows_over = False
+        self._fill_s = 0.0
         self.active = False
 
     def start(self, statement: bytes) -> Generator[Any, Any, None]:
@@ -147,21 +154,26 @@ class _Libpq:
         self.active = True
 
     def piece(self) -> Generator[Any, Any, bytes]:
-        """What is there, up to 64 KiB; waits for the first row; nothing after the last."""
-        piece, fresh = bytearray(), False
+        """What comes in 5 ms, up to 120 KiB; waits for the first row; nothing after the last.
+
+        To be run with an interval of that time.
+        """
+        piece, tried, until = bytearray(), False, 0.0
         while len(piece) < _PIECE_BYTES and not self._rows_over:
             if self._take(piece):
-                fresh = False
+                tried = False
+                until = until or monotonic() + self._fill_s
             elif piece:
-                if fresh:
+                if tried or monotonic() >= until or not (yield self._readable):
                     break
-                fresh = True
+                tried = True
                 with suppress(Exception):  # It will be raised again, when these are sent.
                     self._pgconn.consume_input()
             elif not self._rows_over:
                 while not (yield self._readable):
                     pass
                 self._pgconn.consume_input()
+        self._fill_s = _FILL_S
         if not piece and self.active:
             yield from self._result(self._status.COMMAND_OK)
         return bytes(piece)
@@ -210,7 +222,7 @@ class Copy(QueryReader):
         connection.wait(libpq.start(self._query.statement(connection)))
 
         def fetch(_: int) -> list[bytes]:
-            piece = connection.wait(libpq.piece())
+            piece = connection.wait(libpq.piece(), _FILL_S)
             return [piece] if piece else []
 
         self.fetch = fetch
@@ -255,7 +267,7 @@ class AsyncCopy(AsyncQueryReader):
         await connection.wait(libpq.start(self.query.statement(connection)))
 
         async def fetch(_: int) -> list[bytes]:
-            piece = await connection.wait(libpq.piece())
+            piece = await connection.wait(libpq.piece(), _FILL_S)
             return [piece] if piece else []
 
         return fetch
@@ -282,7 +294,7 @@ async def _aend(connection: Any, libpq: _Libpq) -> None:
 
 
 class _Pushed:
-    """What asyncpg pushes, to be pulled. Holds 64 KiB and one piece of asyncpg's."""
+    """What asyncpg pushes, to be pulled. Holds 120 KiB and one piece of asyncpg's."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
