@@ -40,6 +40,8 @@ def test_content_disposition_has_a_plain_name_and_the_exact_one(filename, value)
     [
         "",
         ".",
+        " ",
+        "\u3000",
         "..",
         "a/b.csv",
         "..\\b.csv",

@@ -71,7 +71,7 @@ def content_disposition(filename: str) -> str:
 
 def _check_filename(filename: str) -> None:
     problem = None
-    if not filename or filename in {".", ".."}:
+    if not filename.strip() or filename in {".", ".."}:
         problem = "is not a file name"
     elif "/" in filename or "\\" in filename:
         problem = "has a path separator; give the last part of the path only"
