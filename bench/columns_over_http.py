@@ -114,7 +114,7 @@ def main() -> None:
         [line(results, case, args.rows) for case in cases],
     )
     share = results.times(cases[1], cases[0], "wall_s")
-    unit = "% of the speed of ready chunks"
+    unit = "% of ready chunks' speed"
     common.print_aim("Arrow to CSV", 60, 100 * share, unit=unit)
 
 

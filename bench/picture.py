@@ -17,9 +17,9 @@ DOCS = HERE.parent / "docs"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 HEAD = ["Claim", "Unit", "Aim", "Reached", "Is it?"]
 
-# Pixels. A bar ends at its share of the aim, from a quarter of it to four times as much.
-LINE, LEFT, WIDTH, RIGHT = 22, 360, 280, 250
-LEAST, MOST = 1 / 4, 4.0
+# Pixels. A bar ends at its share of the aim, from a tenth of it to ten times as much.
+LINE, LEFT, WIDTH, RIGHT = 22, 330, 280, 290
+LEAST, MOST = 1 / 10, 10.0
 
 # Readable on a page of any colour: an image knows what the system likes, not what the page has.
 STYLE = """text { font: 13px sans-serif; fill: #777 } .reached { fill: #1a9e8f }
