@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from html.parser import HTMLParser
 
 import pytest
 from helpers import encode
@@ -32,6 +33,37 @@ def test_lxml_reads_any_text_in_html_back_from_any_batch_size(rows, size):
     page = lxml_html.document_fromstring(encode(rows, "html", None, size).decode())
     got = [tuple(cell.text or "" for cell in row) for row in page.iterfind(".//tbody/tr")]
     assert got == rows
+
+
+class Table(HTMLParser):
+    """The texts of a table's cells, as Python's own parser sees them."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+        self.in_cell = False
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.rows[-1].append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag):
+        if tag in {"td", "th"}:
+            self.in_cell = False
+
+    def handle_data(self, data):
+        if self.in_cell:
+            self.rows[-1][-1] += data
+
+
+def test_pythons_parser_reads_html_back():
+    rows = [("a<b>&amp;", "\"'"), ("", " two  spaces "), ("</td><script>", "é\n&lt;")]
+    table = Table()
+    table.feed(encode(rows, "html", ["x<", "y"]).decode())
+    assert table.rows == [["x<", "y"], *map(list, rows)]
 
 
 def test_a_page_breaks_no_rule_of_the_parser():

@@ -4,6 +4,7 @@ import csv
 import unicodedata
 
 import pytest
+from helpers import encode
 from test_filenames import NAMES
 
 from unspool.headers import content_disposition
@@ -133,3 +134,11 @@ def test_the_dashboard_fills_pane_by_pane_without_javascript(example, browser):
     assert page.locator(".bars div").count() == 12
     assert page.locator("#log li").count() == 12
     page.close()
+
+
+def test_a_table_of_html_is_in_the_page_as_the_rows_have_it(page):
+    rows = [("a<b>&amp;", "\"'"), ("", " two  spaces "), ("</td><script>", "é &lt;")]
+    page.set_content(encode(rows, "html", ["x<", "y"]).decode())
+    read = "[...document.querySelectorAll('tr')].map(r => [...r.cells].map(c => c.textContent))"
+    assert page.evaluate(read) == [["x<", "y"], *map(list, rows)]
+    assert page.evaluate("document.compatMode") == "CSS1Compat"
