@@ -322,7 +322,8 @@ async def _page(held: _Held, template: Any, context: dict[str, Any], mode: str) 
 
 async def _block_failed(app: Any, error: BaseException) -> None:
     """Logs it, as Quart does what fails in a view, and tells who listens."""
-    app.log_exception((type(error), error, error.__traceback__))
+    context = (_cv_request.get(),) if ONE_CONTEXT else ()  # Quart 0.23 wants it.
+    app.log_exception(*context, (type(error), error, error.__traceback__))
     wrapper = app.ensure_async
     await got_request_exception.send_async(app, _sync_wrapper=wrapper, exception=error)
 

@@ -728,3 +728,27 @@ def test_what_is_not_ours_is_not_cancelled():
     async_pieces(jinja2.Environment(enable_async=True).from_string("x"), {"order": order})
     gc.collect()
     assert not order.cancelled
+
+
+def test_a_hook_that_fails_is_logged_and_the_page_goes_on(caplog):
+    def on_error(error):
+        raise RuntimeError("no telephone")
+
+    environment = jinja2.Environment(extensions=[Streaming])
+    template = environment.from_string(
+        "a{% defer b %}{{ 1 // 0 }}{% error e %}sorry{% enddefer %}c"
+    )
+    page = Page("whole", on_error)
+    assert "".join(page.pieces(template.generate())) == "asorryc"
+    assert "no telephone" in caplog.text
+
+    environment = jinja2.Environment(extensions=[Streaming], enable_async=True)
+    template = environment.from_string(
+        "a{% defer b %}{{ 1 // 0 }}{% error e %}sorry{% enddefer %}c"
+    )
+
+    async def run():
+        page = AsyncPage("whole", on_error)
+        return "".join([piece async for piece in page.pieces(template.generate_async())])
+
+    assert asyncio.run(run()) == "asorryc"

@@ -103,13 +103,19 @@ class AsyncPage(Holes):
             await self._turn.end()
         return concat(made)
 
+    async def _tell(self, hole: Hole, error: BaseException) -> None:
+        try:
+            await auto_await(self.failed(hole, error))
+        except Exception as another:
+            self.not_told(another)
+
     async def _error_text(self, hole: Hole, error: BaseException) -> str:
-        await auto_await(self.failed(hole, error))
+        await self._tell(hole, error)
         try:
             pieces = self.jobs[hole].error_pieces(error)
             return FAILED if pieces is None else await self._text(pieces)
         except Exception as another:
-            await auto_await(self.failed(hole, another))
+            await self._tell(hole, another)
             return FAILED
 
     async def pieces(self, shell: Any, values: Iterable[object] = ()) -> AsyncIterator[str]:

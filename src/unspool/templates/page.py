@@ -10,6 +10,7 @@ comes as one piece: what fails in it until then, fails before anything is sent.
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -64,6 +65,9 @@ current_hole: ContextVar[Hole | None] = ContextVar("current_hole", default=None)
 
 # What ends a page.
 _END = re.compile(r"\s*(</body\s*>\s*)?(</html\s*>\s*)?\Z", re.IGNORECASE)
+
+
+_log = logging.getLogger("unspool")
 
 
 class Pieces(chain[str]):
@@ -232,7 +236,14 @@ class Holes:
         """Tells that a block has failed; what it had begun will not be in the page."""
         if not hole.live:
             hole.lost = self.board.inside(hole)
-        return self._on_error(error)
+        try:
+            return self._on_error(error)
+        except Exception as another:
+            return self.not_told(another)
+
+    def not_told(self, error: BaseException) -> None:
+        """Logs what `on_error` failed with: the page goes on."""
+        _log.error("What is called for a failed block of a page has failed.", exc_info=error)
 
 
 def timed_out(hole: Hole) -> TimeoutError:
