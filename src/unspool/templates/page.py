@@ -239,7 +239,8 @@ class Holes:
         try:
             return self._on_error(error)
         except Exception as another:
-            return self.not_told(another)
+            self.not_told(another)
+            return None
 
     def not_told(self, error: BaseException) -> None:
         """Logs what `on_error` failed with: the page goes on."""
