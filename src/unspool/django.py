@@ -55,6 +55,9 @@ __all__ = [
     "stream_with_context",
 ]
 
+# The Django whose GZipMiddleware makes one gzip stream of an async answer.
+_GZIP_IN_ONE = 6
+
 T = TypeVar("T")
 
 _request_log = logging.getLogger("django.request")
@@ -102,7 +105,7 @@ class _AsyncStreamResponse(StreamResponse):
         Always for Content-Encoding before Django 6.0: its GZipMiddleware would make each chunk
         of an async answer a gzip stream of its own, of which browsers and curl read the first.
         """
-        hidden = VERSION < (6, 0) and header.lower() == "content-encoding"
+        hidden = VERSION[0] < _GZIP_IN_ONE and header.lower() == "content-encoding"
         return hidden or bool(super().has_header(header))
 
     async def begin(self) -> None:
