@@ -32,7 +32,7 @@ class Parquet:
             smaller.
 
     Holds one row group, 8 MiB and 1,024 rows at the most, and once more while it is written;
-    and some 60 to 150 bytes for each column of each row group, which stand at the end of the
+    and some 100 bytes for each column of each row group, which stand at the end of the
     file. Batches of Arrow data pass without a Python object for each value.
 
     Raises:

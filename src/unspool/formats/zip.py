@@ -71,7 +71,7 @@ class Member:
 class Zip:
     """An archive of members, each sent while its rows are made.
 
-    Holds what the format of one member holds, 300 KiB for deflate, and some 100 bytes and the
+    Holds what the format of one member holds, some 270 KiB for deflate, and some 100 bytes and the
     name of each member. In hooks, each member counts as one more row.
 
     >>> from unspool import Stream
