@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from functools import cached_property
+from typing import Literal, Protocol
 
-from unspool.errors import UsageError
-from unspool.types import BatchReader
+from unspool.serve.families import Family, family_of
 
-__all__ = ["Catalog", "Column", "Source", "Table"]
+__all__ = ["Column", "Source", "Table"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column, with its type as the database calls it."""
+    """A column, with its type as the database calls it, and its family, where that is no help."""
 
     name: str
     type: str
+    known: Family | None = None
+
+    @cached_property
+    def family(self) -> Family:
+        """How its values are compared."""
+        return self.known or family_of(self.type)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table or view. `path` is where the database has it: schema and name."""
+    """A table or view. `path` is where the database has it: schema and name, or the name."""
 
     name: str
     kind: Literal["table", "view"]
@@ -31,10 +37,14 @@ class Table:
 
 
 class Source(Protocol):
-    """One database, or some files as one."""
+    """One database, or some files as one: what pages need of it."""
 
     name: str
-    kind: str
+
+    @property
+    def kind(self) -> str:
+        """What it is: duckdb, files, sqlite, postgresql, mysql."""
+        ...
 
     def tables(self) -> list[Table]:
         """All tables, by name."""
@@ -47,20 +57,3 @@ class Source(Protocol):
             NotFound: there is none.
         """
         ...
-
-    def query(self, sql: str, parameters: Sequence[Any]) -> BatchReader:
-        """The rows of a query, which is run when the first is read."""
-        ...
-
-
-class Catalog:
-    """The sources by name."""
-
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self.sources: dict[str, Source] = {}
-        for source in sources:
-            if source.name in self.sources:
-                raise UsageError(
-                    f"two sources are called {source.name!r}. Name one of them: OTHER=SOURCE."
-                )
-            self.sources[source.name] = source
