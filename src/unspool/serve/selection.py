@@ -149,19 +149,25 @@ def _filter(column: Column, operator: str, value: str) -> Filter:
             )
         return Filter(column, operator, _checked_text(column, operator, value))
     if operator == "in":
-        return Filter(column, operator, [_value(column, operator, each) for each in _split(value)])
+        return Filter(
+            column, operator, [_value(column, operator, each) for each in _split(column, value)]
+        )
     return Filter(column, operator, _value(column, operator, value))
 
 
-def _split(value: str) -> list[str]:
+def _split(column: Column, value: str) -> list[str]:
     """The values of `in`: one line of CSV, so that commas can be quoted."""
     try:
         rows = list(csv.reader([value], strict=True))
     except csv.Error as error:
-        raise BadParameter(f"__in is {shown(value)}, which is no line of CSV: {error}.") from None
+        raise BadParameter(
+            f"{column.name}__in is {shown(value)}, which is no line of CSV: {error}."
+        ) from None
     values = rows[0] if rows else [""]
     if len(values) > _VALUES_MAX:
-        raise BadParameter(f"__in has {len(values)} values; the limit is {_VALUES_MAX}.")
+        raise BadParameter(
+            f"{column.name}__in has {len(values)} values; the limit is {_VALUES_MAX}."
+        )
     return values
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,14 +178,14 @@ class Files(DuckDb):
         try:
             for table, path in self._files.items():
                 self._add(module, table, path)
-            _lock(self._connection, list(self._files.values()))
+            _lock(self._connection, self._files.values())
         except BaseException:
             self.close()
             raise
 
     def _add(self, module: Any, table: str, path: Path) -> None:
         function, _ = reader_of_file(path) or ("read_csv", "")
-        pattern = glob.escape(str(path)).replace("'", "''")
+        pattern = _pattern(path)
         try:
             self._connection.execute(
                 f"CREATE VIEW {self.quote(table)} AS SELECT * FROM {function}('{pattern}')"  # noqa: S608
@@ -200,7 +200,12 @@ class Files(DuckDb):
         ]
 
 
-def _lock(connection: Any, paths: Sequence[Path]) -> None:
+def _pattern(path: Path) -> str:
+    """A path where DuckDB takes patterns: its brackets and stars stand for themselves."""
+    return glob.escape(str(path)).replace("'", "''")
+
+
+def _lock(connection: Any, paths: Iterable[Path]) -> None:
     """From here on nothing but these files can be reached.
 
     (Two sources of one process that are the same file share what is locked.)
@@ -208,7 +213,8 @@ def _lock(connection: Any, paths: Sequence[Path]) -> None:
     ((locked,),) = connection.execute("SELECT current_setting('lock_configuration')").fetchall()
     if locked:
         return
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    names = {name for path in paths for name in (str(path).replace("'", "''"), _pattern(path))}
+    listed = ", ".join(f"'{name}'" for name in sorted(names))
     for setting in (
         f"allowed_paths = [{listed}]",
         *(f"{name} = '{value}'" for name, value in _LOCKED.items()),

@@ -173,6 +173,8 @@ def _as_bytes(name: str) -> str:
 def _family(kind: str, short: str) -> Family:
     if short == "bigint" and "unsigned" in kind:
         return Family.HUGE
+    if kind == "tinyint(1)":  # What BOOLEAN is short for.
+        return Family.BOOLEAN
     return family_of(short)
 
 

@@ -1,0 +1,45 @@
+"""Every kind of source, with the same table in it."""
+
+from importlib.util import find_spec
+
+import pytest
+
+# On the other Pythons only what the core needs is installed.
+collect_ignore_glob = [] if find_spec("sqlglot") else ["*"]
+
+if not collect_ignore_glob:
+    import databases
+    from serve import zoo
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory):
+    """Where each database is, as the command line takes it."""
+    folder = tmp_path_factory.mktemp("served")
+    zoo.make_duckdb(folder / "zoo.duckdb")
+    zoo.make_sqlite(folder / "zoo.sqlite")
+    with databases.postgres() as url, databases.mariadb() as settings:
+        zoo.make_postgres(url)
+        zoo.make_mysql(settings)
+        yield {
+            "duckdb": str(folder / "zoo.duckdb"),
+            "files": str(folder / "files"),
+            "sqlite": str(folder / "zoo.sqlite"),
+            "postgres": url,
+            "mysql": "mysql://{user}:{password}@{host}:{port}/{database}".format(**settings),
+        }
+
+
+@pytest.fixture(scope="session")
+def app(places):
+    """All of them in one app."""
+    from unspool.serve import create_app
+
+    made = create_app([f"{name}={place}" for name, place in places.items()])
+    yield made
+    made.extensions["unspool.serve"].catalog.close()
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
