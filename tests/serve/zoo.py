@@ -99,6 +99,8 @@ def make_sqlite(path):
         connection.executemany(sql, rows) if rows else connection.execute(sql)
 
     create(execute, "sqlite", "?", double)
+    connection.execute("CREATE VIRTUAL TABLE found USING fts5 (text)")
+    connection.execute("INSERT INTO found VALUES ('a needle'), ('hay')")
     connection.commit()
     connection.close()
 
@@ -112,6 +114,7 @@ def make_postgres(url):
             cursor.executemany(sql, rows) if rows else cursor.execute(sql)
 
         create(execute, "postgres", "%s", double)
+        execute("CREATE SEQUENCE s", None)
 
 
 def make_mysql(settings):

@@ -84,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     logging.getLogger("uvicorn.error").addFilter(_in_one_line)
     config = uvicorn.Config(
         from_wsgi(app, threads=max(_THREADS, 2 * settings.max_streams)),
+        http="h11",  # It stops at 64 KiB of request line and headers.
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -62,7 +62,7 @@ exclude rename try union_value union_extract union_tag enum_range enum_first enu
 _SQLITE = """
  char glob like likelihood likely unlikely quote nullif  timediff
 json_each json_tree json_group_array json_group_object json_insert json_set json_replace
-json_remove json_patch unistr substring octet_length concat concat_ws
+json_remove json_patch match bm25 snippet highlight unistr substring octet_length concat concat_ws
 """
 
 _POSTGRES = """

@@ -47,6 +47,7 @@ _DENIED = words(
 _DENIED_UNLESS_CALLED = frozenset({"insert", "rename"})
 
 _WORD = re.compile(r"\w+")
+_RUN = re.compile(r"/\*M?!")
 _CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 # Kinds of words that databases read differently from sqlglot, or that stand for something else.
@@ -74,6 +75,7 @@ def check(sql: str, engine: Engine) -> Checked:
         Forbidden: it is no query, or reads something else than the tables of `engine`.
     """
     tokens = _tokens(sql, engine.dialect)
+    _check_comments(tokens, sql)
     _check_words(tokens, sql, engine.dialect)
     plain = _joined(tokens, sql)
     tree = _tree(plain, engine.dialect)
@@ -107,7 +109,7 @@ def _tokens(sql: str, dialect: str) -> list[Any]:
     try:
         sql.encode()
         tokens: list[Any] = _sqlglot().tokenize(sql, read=dialect)
-    except (ValueError, RecursionError) as error:  # sqlglot's errors are ValueErrors.
+    except (_sqlglot().errors.SqlglotError, ValueError, RecursionError) as error:
         raise BadStatement(f"the statement cannot be read: {_first_line(error)}") from None
     while tokens and tokens[-1].token_type.name == "SEMICOLON":
         tokens.pop()
@@ -116,6 +118,14 @@ def _tokens(sql: str, dialect: str) -> list[Any]:
     if len(tokens) > _WORDS_MAX:
         raise BadStatement(f"the statement has {len(tokens)} words; the limit is {_WORDS_MAX}.")
     return tokens
+
+
+def _check_comments(tokens: Sequence[Any], sql: str) -> None:
+    """What MySQL and MariaDB run is no comment, although it would not reach them."""
+    starts = [*(token.start for token in tokens), len(sql)]
+    ends = [0, *(token.end + 1 for token in tokens)]
+    if any(_RUN.search(sql[end:start]) for end, start in zip(ends, starts, strict=True)):
+        raise Forbidden("a comment that the database would run is not allowed: /*! … */.")
 
 
 def _check_words(tokens: Sequence[Any], sql: str, dialect: str) -> None:
@@ -230,6 +240,8 @@ def _check_tree(tree: Any, engine: Engine) -> None:
 def _check_node(node: Any, exp: Any, engine: Engine, served: set[tuple[str, ...]]) -> None:
     if isinstance(node, _never(exp)):
         raise Forbidden(f"{_kind_of(node)} is not allowed: statements can only read.")
+    if isinstance(node, exp.Select) and not node.expressions:
+        raise BadStatement("a SELECT selects nothing. Name the columns, or write *.")
     named = isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc))
     if named and str(node.name).lower() not in FUNCTIONS[engine.dialect]:
         raise Forbidden(f"the function {shown(node.name)} is not allowed in statements.")

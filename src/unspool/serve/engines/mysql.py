@@ -2,8 +2,8 @@
 
 What keeps a statement from doing more than to read, beside the check of its text:
 
-- Each query runs in `START TRANSACTION READ ONLY`; the driver sends one statement at a time, and
-  no files of ours (`LOAD DATA LOCAL`).
+- The session is `READ ONLY`, and so is the transaction of each query; the driver sends one
+  statement at a time, and no files of ours (`LOAD DATA LOCAL`).
 - The time that a statement may take is the server's to count (`max_statement_time`,
   `max_execution_time`).
 - `sql_mode` is set, so that text and names end where the check thinks that they do.
@@ -83,6 +83,8 @@ class MySql(Engine):
                     cursor.execute("SET SESSION max_statement_time = %s", (seconds,))
                 else:
                     cursor.execute("SET SESSION max_execution_time = %s", (int(seconds * 1000),))
+                # DDL would end a transaction and go on: what comes after one is read-only, too.
+                cursor.execute("SET SESSION TRANSACTION READ ONLY")
                 cursor.execute("START TRANSACTION READ ONLY")
         except BaseException:
             connection.close()

@@ -2,7 +2,8 @@
 
 What keeps a statement from doing more than to read, beside the check of its text:
 
-- Each query runs in a transaction for reading only, which no statement in it can change.
+- Each query runs in a transaction for reading only, which no statement in it can change, and
+  which is rolled back.
 - A cursor is declared for it: that takes one SELECT or VALUES, and nothing else.
 - A superuser's rights are laid down (`SET ROLE pg_read_all_data`): files, other sessions and
   large objects are out of reach. Better give a role that can only read what is to be served.
@@ -80,6 +81,8 @@ class Postgres(Engine):
             self._lay_down(connection)
             connection.autocommit = False
             connection.read_only = True
+            # The transaction of the query is a savepoint in this one, which nobody commits.
+            connection.execute("SELECT 1")
         except BaseException:
             connection.close()
             raise

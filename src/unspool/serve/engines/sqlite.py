@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,10 +28,16 @@ from unspool.sources.queries import QueryReader
 
 __all__ = ["Sqlite"]
 
+# (Shadow tables are how virtual ones, such as those for searching text, keep what they have.)
 _TABLES = """
-SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%'
-    ESCAPE '\\' ORDER BY name
+SELECT name, CASE type WHEN 'view' THEN 'view' ELSE 'table' END, type = 'virtual'
+FROM pragma_table_list
+WHERE schema = 'main' AND type IN ('table', 'view', 'virtual') AND name NOT GLOB 'sqlite_*'
+ORDER BY name
 """
+
+# Tables that are functions, which statements may use.
+_FUNCTIONS_WARM = ("json_each('[]')", "json_tree('[]')")
 
 _ALLOWED = {
     sqlite3.SQLITE_SELECT,
@@ -106,8 +113,16 @@ class Sqlite(Engine):
         connection.execute(f"PRAGMA hard_heap_limit = {_HEAP_BYTES}")
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
+        self._warm_up(connection)
         connection.set_authorizer(_authorize)
         return connection
+
+    def _warm_up(self, connection: sqlite3.Connection) -> None:
+        """Lets virtual tables be set up, for which they prepare what no statement may do."""
+        virtual = [name for name, _, is_virtual in connection.execute(_TABLES) if is_virtual]
+        for place in (*map(self.quote, virtual), *_FUNCTIONS_WARM):
+            with suppress(sqlite3.Error):  # It is not there, or broken: who uses it is told.
+                connection.execute(f"SELECT 1 FROM {place} LIMIT 1").fetchall()  # noqa: S608
 
     def read_tables(self) -> list[Table]:
         """Those of the file; columns have the type that they were declared with."""
@@ -115,7 +130,7 @@ class Sqlite(Engine):
         try:
             return [
                 Table(name, kind, _columns(connection, name), (name,))
-                for name, kind in connection.execute(_TABLES).fetchall()
+                for name, kind, _ in connection.execute(_TABLES).fetchall()
             ]
         finally:
             connection.close()
@@ -196,6 +211,8 @@ def _family(kind: str) -> Family:
 
 def _authorize(action: int, first: Any, second: Any, *_: Any) -> int:
     """What a statement of a client may do; see sqlite3_set_authorizer."""
+    if action == sqlite3.SQLITE_PRAGMA and (first, second) == ("data_version", None):
+        return sqlite3.SQLITE_OK  # What searching text asks for, to see whether it has changed.
     if action not in _ALLOWED:
         return sqlite3.SQLITE_DENY
     if action == sqlite3.SQLITE_FUNCTION and str(second).lower() in _FUNCTIONS_DENIED:
