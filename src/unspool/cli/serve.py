@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import socket
+from asyncio import CancelledError
 from contextlib import closing, suppress
 from ipaddress import ip_address
 from typing import Any
@@ -141,6 +142,8 @@ def _in_one_line(record: logging.LogRecord) -> bool:
     from unspool.serve.problems import Problem  # noqa: PLC0415
 
     error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, CancelledError):
+        return False  # The server was told to stop, and has said so.
     if isinstance(error, (Problem, StreamError)):
         record.msg, record.args, record.exc_info = "an answer was broken off: %s", (error,), None
         record.levelno, record.levelname = logging.WARNING, "WARNING"

@@ -14,6 +14,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from unspool.asgi import LEAVING
 from unspool.errors import TooManyBytes, UnspoolError, shown
 from unspool.flask import stream
 from unspool.formats import FORMATS as ALL_FORMATS
@@ -349,6 +350,7 @@ def _answer(
             first_s=limits.first_s,
             all_s=limits.all_s,
         )
+        _cancel_if_left(rows)
         return stream(
             rows,
             format,
@@ -387,7 +389,15 @@ def _ask(engine: Engine, sql: str, values: Any, limits: Limits) -> Any:
     limited = LimitedReader(
         reader, _serving().alarms, rows=None, first_s=limits.first_s, all_s=None
     )
+    _cancel_if_left(limited)
     return one_value(limited)
+
+
+def _cancel_if_left(reader: LimitedReader) -> None:
+    """Ends the wait for the first row if the client leaves meanwhile."""
+    leaving = request.environ.get(LEAVING)
+    if leaving is not None:
+        leaving.tell(reader.cancel)
 
 
 def _client() -> str:

@@ -166,7 +166,9 @@ class LimitedReader:
 def one_value(reader: Any) -> Any:
     """The one value of a query of one row, which is closed."""
     try:
-        (row,) = reader.read_batch(1)
-        return row[0]
+        rows = reader.read_batch(1)
+        if not rows:  # It was cancelled: nobody waits for what this becomes.
+            raise BeyondLimit("the client has left.")
+        return rows[0][0]
     finally:
         reader.close()
