@@ -210,7 +210,9 @@ def health() -> dict[str, str]:
 def openapi_json() -> dict[str, Any]:
     """The description of all this."""
     _parameters(())
-    return openapi(list(FORMATS), list(_serving().sources), _media_types())
+    media_types = {suffix: find(name).media_type for suffix, (name, _) in FORMATS.items()}
+    sources = _serving().sources.values()
+    return openapi(media_types, {each.name: [t.name for t in each.tables()] for each in sources})
 
 
 @data.get("/-/sources.json")
@@ -230,10 +232,6 @@ def sources_json() -> dict[str, Any]:
             "seconds": settings.max_seconds,
         },
     }
-
-
-def _media_types() -> dict[str, str]:
-    return {suffix: find(name).media_type for suffix, (name, _) in FORMATS.items()}
 
 
 def _described(source: Engine) -> dict[str, Any]:

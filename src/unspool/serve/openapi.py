@@ -15,17 +15,20 @@ __all__ = ["openapi"]
 _ALWAYS = (400, 401, 405, 414, 421)
 _OF_DATA = (403, 404, 406, 422, 429, 503)
 
+# Names of tables that stand in the document; /-/sources.json has all.
+_EXAMPLES = 5
+
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 
 
-def openapi(
-    suffixes: Sequence[str], sources: Sequence[str], media_types: Mapping[str, str]
-) -> dict[str, Any]:
-    """The document. `media_types` are those of the suffixes."""
+def openapi(media_types: Mapping[str, str], sources: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The document, of the media types of suffixes, and the names of the tables of sources."""
     rows: dict[str, Any] = {media_type: {} for media_type in media_types.values()}
+    tables = sorted({name for names in sources.values() for name in names[:_EXAMPLES]})
+    name = {"type": "string", "minLength": 1, "examples": tables[:_EXAMPLES]}
     source = _in_path("source", {"type": "string", "enum": list(sources)}, "A source.")
-    table = _in_path("table", {"type": "string", "minLength": 1}, "A table of the source.")
-    format = _in_path("format", {"type": "string", "enum": list(suffixes)}, "The format.")
+    table = _in_path("table", name, "A table of the source.")
+    format = _in_path("format", {"type": "string", "enum": list(media_types)}, "The format.")
     data = {"description": "The rows, as they are made.", "content": rows}
     return {
         "openapi": "3.1.0",
@@ -156,7 +159,11 @@ def _strings() -> dict[str, Any]:
 
 def _sql() -> dict[str, Any]:
     return _in_query(
-        "sql", {"type": "string", "minLength": 1, "maxLength": 20_000}, "A query.", required=True
+        "sql",
+        {"type": "string", "minLength": 1, "maxLength": 4_000, "examples": ["SELECT 1 AS n"]},
+        "A query. Up to 20,000 characters are read where the query string has no more than 48 KiB; "
+        "4,000 of any kind fit.",
+        required=True,
     )
 
 
@@ -207,9 +214,9 @@ _PROBLEM = _object(type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_
 
 
 def _problem(status: int) -> dict[str, Any]:
-    return {
-        "description": HTTPStatus(status).phrase,
-        "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-        },
+    content: dict[str, Any] = {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
     }
+    if status == HTTPStatus.BAD_REQUEST:  # What is no HTTP, the server in front of the app refuses.
+        content["text/plain"] = {"schema": _TEXT}
+    return {"description": HTTPStatus(status).phrase, "content": content}
