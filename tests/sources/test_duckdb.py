@@ -68,7 +68,7 @@ def test_a_query_that_fails_late_gives_the_rows_before(connection):
     assert "boom" in str(error)
     assert sent.startswith(b"n\r\n0\r\n1\r\n")
     # The engine is ahead: what it had made by then is lost with it.
-    assert 10_000 < sent.count(b"\n") < 600_001
+    assert 10_000 < sent.count(b"\n") < 6_000_001
 
 
 def test_a_stuck_query_is_interrupted_when_the_client_leaves(connection):
