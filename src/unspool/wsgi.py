@@ -14,6 +14,7 @@ from unspool.drive import Chunks, drive
 from unspool.errors import BrokenApp, LengthMismatch, NotAcceptable, UsageError
 from unspool.formats.csv import Csv
 from unspool.headers import Asked
+from unspool.observe import Outcome, unseen
 from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
@@ -107,7 +108,7 @@ def stream(
         try:
             asked = plan.asked(Asked.by_environ(environ))
         except NotAcceptable as error:
-            open_chunks(plan, environ).close()
+            refuse(plan, environ)
             start_response("406 Not Acceptable", error.headers())
             return [str(error).encode()]
         chunks = open_chunks(asked, environ)
@@ -182,14 +183,24 @@ def open_chunks(
         release=plan.release,
     )
     pipeline = plan.pipeline()
-
     watch = Watch(environ)
+    running = plan.born(lambda: Asked.by_environ(environ), pipeline)
+    watch.heed(running)
+    running.on_cancel(source.stop)
 
-    def on_closed(outcome: Any, error: BaseException | None) -> None:
+    def on_closed(outcome: Outcome, error: BaseException | None) -> None:
         watch.close()
-        context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
+        told = running.end(outcome, error)
+        context.run(plan.hooks().tell, *told, pipeline.rows, pipeline.sent)
 
-    return Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
+    steps = drive(pipeline, source, idle=watch.check)
+    return Chunks(steps, source, on_closed, pipeline, running)
+
+
+def refuse(plan: Stream, environ: Environ) -> None:
+    """Closes the rows of a plan that is not sent."""
+    with unseen():
+        open_chunks(plan, environ).close()
 
 
 def limit(

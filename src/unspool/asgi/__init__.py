@@ -2,6 +2,7 @@
 
 from unspool.asgi.answer import (
     Answer,
+    PlannedChunks,
     open_chunks,
     reset,
     respond,
@@ -20,6 +21,7 @@ __all__ = [
     "App",
     "Headers",
     "Message",
+    "PlannedChunks",
     "Receive",
     "Scope",
     "Send",
