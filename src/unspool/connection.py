@@ -140,6 +140,9 @@ def break_off(sock: socket.socket, drain_s: float = DRAIN_S) -> None:
             # Connecting to "no address" aborts the connection at once, whoever holds it too.
             unspecified = ctypes.create_string_buffer(16)
             ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified))
+            # To those it is at its end then. (Reading would fail, and Werkzeug's server, which
+            # reads what the client may still send, would not close the answer.)
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def unsent(sock: socket.socket) -> int:

@@ -127,9 +127,9 @@ class Running:
     @property
     def state(self) -> State:
         """What it does now, or how it ended."""
-        if self._outcome is None:
-            return self.pipeline.phase
-        return "cancelled" if isinstance(self.error, Cancelled) else self._outcome
+        if self._cancelled is not None:
+            return "cancelled"  # Maybe its source does not know yet.
+        return self._outcome or self.pipeline.phase
 
     @property
     def age_s(self) -> float:

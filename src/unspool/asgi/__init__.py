@@ -13,6 +13,7 @@ from unspool.asgi.answer import (
 from unspool.asgi.bridge import from_wsgi
 from unspool.asgi.guard import guard
 from unspool.asgi.items import open_items, with_context
+from unspool.asgi.live import live_view
 from unspool.asgi.shutdown import running
 from unspool.asgi.types import App, Headers, Message, Receive, Scope, Send
 
@@ -27,6 +28,7 @@ __all__ = [
     "Send",
     "from_wsgi",
     "guard",
+    "live_view",
     "open_chunks",
     "open_items",
     "reset",

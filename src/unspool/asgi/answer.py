@@ -185,8 +185,9 @@ async def _cancellable(
 ) -> None:
     """Awaits the answer, wherever it is stuck, until its stream is cancelled."""
     loop = asyncio.get_running_loop()
+    until = asyncio.timeout(None)
     try:
-        async with asyncio.timeout(None) as until:
+        async with until:
             stream.on_cancel(lambda: loop.call_soon_threadsafe(_expire, until))
             await answering
     except TimeoutError:
