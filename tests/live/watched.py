@@ -1,12 +1,14 @@
 """The apps of the contract, with the live view."""
 
+import os
+
 from live import contract_django, contract_flask, contract_quart, contract_starlette
 
 from unspool.asgi import from_wsgi, guard, live_view
 from unspool.flask import LiveView
 
 flask = contract_flask.app
-LiveView(flask)
+LiveView(flask, token=os.environ.get("LIVE_TOKEN"))
 bridged = from_wsgi(flask)
 starlette = live_view(contract_starlette.app)
 guarded = guard(live_view(contract_starlette.fastapi))
