@@ -143,10 +143,12 @@ class _Prometheus:
         self._bytes.labels(stream.format).inc(sent - sent_before)
 
     def ended(self, stream: Running) -> None:
-        self._running.dec()
         with self._counting:
+            if stream not in self._counted:
+                return  # It began before anybody counted.
             self.goes_on(stream)
-            self._counted.pop(stream, None)
+            del self._counted[stream]
+        self._running.dec()
         self._streams.labels(stream.format, stream.state).inc()
         self._duration.labels(stream.format).observe(stream.age_s)
         if stream.first_byte_s is not None:

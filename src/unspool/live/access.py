@@ -39,7 +39,10 @@ def from_here(client: str, headers: Mapping[str, str]) -> bool:
     """
     if any(name in headers for name in _FORWARDED):
         return False
-    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    try:
+        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return False
     return _is_loopback(client) and (host == "localhost" or _is_loopback(host))
 
 
