@@ -45,7 +45,7 @@ function newRow(stream) {
   set(add(head, "small"), `${stream.method} · ${stream.format} · ${stream.id}`);
   const cells = {
     row,
-    state: add(add(row, "td", "", "State"), "span"),
+    state: add(add(row, "td", "state-cell", "State"), "span"),
     rows: add(row, "td", "number", "Rows"),
     bytes: add(row, "td", "number", "Bytes"),
     rate: add(row, "td", "number", "Rate"),
@@ -102,10 +102,9 @@ function showAll(streams) {
   set(document.getElementById("running"), whole.format(running.length));
   set(document.getElementById("rows-per-s"), whole.format(Math.round(sum("rows_per_s"))));
   set(document.getElementById("bytes-per-s"), bytes(sum("bytes_per_s")));
-  set(
-    document.getElementById("processes"),
-    whole.format(new Set(streams.map((stream) => stream.pid)).size),
-  );
+  const processes = new Set(streams.map((stream) => stream.pid)).size;
+  set(document.getElementById("processes"), whole.format(processes));
+  set(document.getElementById("process"), processes === 1 ? "process" : "processes");
   say(streams.length ? "" : "No stream runs, and none ended in the last minute.");
 }
 
