@@ -2,12 +2,15 @@
 
 import asyncio
 import base64
+import itertools
 import json
 import os
 import re
 import stat
 import time
 from pathlib import Path
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
 
 import flask
 import pytest
@@ -19,7 +22,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import unspool.starlette
-from unspool import UsageError, asgi, observe
+from unspool import UsageError, asgi, observe, wsgi
 from unspool.flask import LiveView
 from unspool.flask import stream as flask_stream
 from unspool.headers import Asked
@@ -423,6 +426,49 @@ def test_everything_else_passes_the_middleware():
     with client_of(asgi.live_view(app)) as client:
         assert client.get("/").text == "ok"
     assert seen == ["lifespan", "http"]
+
+
+# Over WSGI
+
+
+def wsgi_ask(app, path, method="GET", **environ):
+    """Status, headers and body; the app is checked as well."""
+    setup_testing_defaults(environ)
+    environ = {"QUERY_STRING": ""} | environ
+    environ |= {"REQUEST_METHOD": method, "PATH_INFO": path, "REMOTE_ADDR": "127.0.0.1"}
+    started = []
+    body = validator(app)(environ, lambda *said: started.append(said))
+    data = b"".join(itertools.islice(body, 1))
+    body.close()
+    return started[0][0], dict(started[0][1]), data
+
+
+def test_a_wsgi_app_shows_its_streams_and_not_those_of_the_view():
+    def data(environ, start_response):
+        return wsgi.stream([(1,)])(environ, start_response)
+
+    app = wsgi.live_view(data)
+    wsgi_ask(app, "/data.csv", QUERY_STRING="_stream=our-download")
+    status, headers, first = wsgi_ask(app, f"{PREFIX}/events")
+    assert (status, headers["Content-Type"]) == ("200 OK", "text/event-stream")
+    (stream,) = json.loads(first.split(b"data: ")[1])["streams"]
+    assert (stream["id"], stream["rows"], stream["path"]) == ("our-download", 1, "/data.csv")
+    status, headers, body = wsgi_ask(app, f"{PREFIX}/all.json")
+    assert json.loads(body) == {"streams": [stream]}
+    assert headers["Content-Length"] == str(len(body))
+    assert headers["Content-Security-Policy"] == SAFE["content-security-policy"]
+    assert wsgi_ask(app, f"{PREFIX}/", "HEAD")[2] == b""
+
+
+def test_a_wsgi_app_asks_for_its_token():
+    app = wsgi.live_view(lambda environ, start_response: [], token="secret")
+    assert wsgi_ask(app, f"{PREFIX}/")[0] == "401 Unauthorized"
+    good = basic("secret")
+    assert wsgi_ask(app, f"{PREFIX}/", HTTP_AUTHORIZATION=good)[0] == "200 OK"
+    status, _, body = wsgi_ask(app, f"{PREFIX}/x/cancel", "POST", HTTP_AUTHORIZATION=good)
+    assert status == "403 Forbidden"
+    headers = {"HTTP_AUTHORIZATION": good, "HTTP_X_REQUESTED_WITH": "x"}
+    assert wsgi_ask(app, f"{PREFIX}/x/cancel", "POST", **headers)[0] == "404 Not Found"
 
 
 # Folders and sockets

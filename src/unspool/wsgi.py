@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
+from http import HTTPStatus
 from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
@@ -14,6 +15,8 @@ from unspool.drive import Chunks, drive
 from unspool.errors import BrokenApp, LengthMismatch, NotAcceptable, UsageError
 from unspool.formats.csv import Csv
 from unspool.headers import Asked
+from unspool.live import Ask, View
+from unspool.live.view import EVENTS
 from unspool.observe import Outcome, unseen
 from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
@@ -28,7 +31,7 @@ from unspool.templates.pieces import (
 )
 from unspool.types import Format
 
-__all__ = ["Body", "limit", "stream", "stream_csv", "stream_template"]
+__all__ = ["Body", "limit", "live_view", "stream", "stream_csv", "stream_template"]
 
 Environ = Mapping[str, Any]
 App = Callable[..., Iterable[bytes]]
@@ -201,6 +204,53 @@ def refuse(plan: Stream, environ: Environ) -> None:
     """Closes the rows of a plan that is not sent."""
     with unseen():
         open_chunks(plan, environ).close()
+
+
+def live_view(
+    app: App,
+    *,
+    prefix: str = "/-/streams",
+    metrics: str | None = "/-/metrics",
+    token: str | None = None,
+) -> App:
+    """`app` with a page that shows every stream of it, in all its processes.
+
+    Args:
+        app: a WSGI application, such as Django's. (For Flask's there is an extension,
+            `unspool.flask.LiveView`.)
+        prefix: the path of the page.
+        metrics: the path of the figures for Prometheus; None for none. They need the extra `live`.
+        token: what a request must bring, as Bearer token or as password of any user. Without one,
+            only this machine is answered. Behind a proxy everything comes from this machine: set
+            a token there.
+
+    Raises:
+        UsageError: paths that cannot be, an empty token.
+
+        application = unspool.wsgi.live_view(application, token=os.environ["LIVE_TOKEN"])
+    """
+    view = View(prefix, metrics, token)
+
+    def watched(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if not view.owns(path):
+            return app(environ, start_response)
+        headers = {
+            name.removeprefix("HTTP_").replace("_", "-").lower(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        method = environ["REQUEST_METHOD"]
+        reply = view.answer(Ask(method, path, headers, environ.get("REMOTE_ADDR") or ""))
+        if reply.events:
+            with unseen():
+                return stream(view.events(), EVENTS)(environ, start_response)
+        length = ("Content-Length", str(len(reply.body)))
+        status = HTTPStatus(reply.status)
+        start_response(f"{status.value} {status.phrase}", [*reply.headers, length])
+        return [] if method == "HEAD" else [reply.body]
+
+    return watched
 
 
 def limit(

@@ -119,6 +119,7 @@ def closed(server, id):
     ("name", "app", "path"),
     [(name, "watched:flask", "") for name in WSGI]
     + [(name, "watched:starlette", "") for name in ASGI]
+    + [("gunicorn gthread", "watched:django_wsgi", "/sync")]
     + [("uvicorn httptools", "watched:starlette", "/sync")]
     + [
         (name, f"watched:{app}", path)
