@@ -661,6 +661,60 @@ def test_what_is_to_end_a_cancelled_stream_is_called_also_if_it_comes_late(watch
     stream.end("disconnect", None)
 
 
+class SlowToBegin:
+    """Asynchronous rows, or plain ones, of which the first never comes."""
+
+    closed = False
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        await asyncio.sleep(60)
+
+    async def aclose(self):
+        self.closed = True
+
+
+def test_a_stream_that_waits_for_its_first_row_is_cancelled_at_once(watcher):
+    rows = SlowToBegin()
+
+    async def app(scope, receive, send):
+        asyncio.get_running_loop().call_later(0.05, later)
+        await asgi.stream(rows)(scope, receive, send)
+
+    def later():
+        (stream,) = running_streams()
+        stream.cancel()
+
+    began = time.monotonic()
+    answer = get(app)
+    assert time.monotonic() - began < 5
+    assert isinstance(answer.error, Cancelled)
+    assert answer.status is None  # Nothing was sent: the app's handlers can answer.
+    assert rows.closed
+
+
+def test_a_stream_that_is_stuck_in_sending_is_cancelled_at_once(watcher):
+    async def never_sent(message):
+        if message["type"] == "http.response.body":
+            threading.Timer(0.05, running_streams()[0].cancel).start()
+            await asyncio.sleep(60)
+
+    async def receive():
+        await asyncio.sleep(60)
+
+    rows = Rows()
+    scope = {"type": "http", "method": "GET", "path": "/", "http_version": "2", "headers": []}
+    answer = asgi.stream(rows.plain(), **rows.options())
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        asyncio.run(answer(scope, receive, never_sent))
+    assert time.monotonic() - began < 5
+    assert rows.closed == 1
+    assert sorted(map(str, rows.hooks)) == sorted(map(str, [Cancelled, "error"]))
+
+
 # Those who watch
 
 

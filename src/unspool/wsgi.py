@@ -15,8 +15,6 @@ from unspool.drive import Chunks, drive
 from unspool.errors import BrokenApp, LengthMismatch, NotAcceptable, UsageError
 from unspool.formats.csv import Csv
 from unspool.headers import Asked
-from unspool.live import Ask, View
-from unspool.live.view import EVENTS
 from unspool.observe import Outcome, unseen
 from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
@@ -215,6 +213,8 @@ def live_view(
 ) -> App:
     """`app` with a page that shows every stream of it, in all its processes.
 
+        application = unspool.wsgi.live_view(application, token=os.environ["LIVE_TOKEN"])
+
     Args:
         app: a WSGI application, such as Django's. (For Flask's there is an extension,
             `unspool.flask.LiveView`.)
@@ -226,9 +226,9 @@ def live_view(
 
     Raises:
         UsageError: paths that cannot be, an empty token.
-
-        application = unspool.wsgi.live_view(application, token=os.environ["LIVE_TOKEN"])
     """
+    from unspool.live import Ask, View  # noqa: PLC0415 (who shows nothing need not load it)
+
     view = View(prefix, metrics, token)
 
     def watched(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -244,7 +244,7 @@ def live_view(
         reply = view.answer(Ask(method, path, headers, environ.get("REMOTE_ADDR") or ""))
         if reply.events:
             with unseen():
-                return stream(view.events(), EVENTS)(environ, start_response)
+                return stream(view.events(), view.events_format)(environ, start_response)
         length = ("Content-Length", str(len(reply.body)))
         status = HTTPStatus(reply.status)
         start_response(f"{status.value} {status.phrase}", [*reply.headers, length])

@@ -21,6 +21,10 @@ SERVERS = {
 }
 
 
+# Each of their processes has a queue of its own: what waits in one, no other accepts.
+OWN_QUEUES = {"granian workers"}
+
+
 @contextmanager
 def stopped(pids):
     """Within this, another process must accept: all streams have come to these so far."""
@@ -47,7 +51,7 @@ def test_any_process_shows_the_streams_of_all_and_passes_a_cancel_on(start, name
             assert len(socks) < 40
             id = f"stream-{len(socks):03}"
             path = f"/endless?every=100000&pad=1000&_stream={id}"
-            with stopped(pids if len(socks) > 8 else ()):
+            with stopped(pids if len(socks) > 8 and name not in OWN_QUEUES else ()):
                 socks[id] = connections.enter_context(ask(server, path))
                 assert socks[id].recv(100)
         for _ in range(10):

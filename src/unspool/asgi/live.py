@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from unspool.asgi.answer import Answer
 from unspool.asgi.types import App, Receive, Scope, Send
 from unspool.formats.sse import Event
-from unspool.live import Ask, Reply, View
-from unspool.live.view import EVENTS, EVENTS_FOR_S, EVERY_S
 from unspool.observe import unseen
 from unspool.stream import Stream
+
+if TYPE_CHECKING:
+    from unspool.live import Ask, Reply, View
 
 __all__ = ["live_view"]
 
@@ -26,6 +28,8 @@ def live_view(
 ) -> App:
     """`app` with a page that shows every stream of it, in all its processes.
 
+        app = unspool.asgi.live_view(app, token=os.environ["LIVE_TOKEN"])
+
     Args:
         app: an ASGI application: Starlette, FastAPI, Quart, Django, `from_wsgi(…)`.
         prefix: the path of the page.
@@ -36,9 +40,9 @@ def live_view(
 
     Raises:
         UsageError: paths that cannot be, an empty token.
-
-        app = unspool.asgi.live_view(app, token=os.environ["LIVE_TOKEN"])
     """
+    from unspool.live import View  # noqa: PLC0415 (who shows nothing need not load it)
+
     view = View(prefix, metrics, token)
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +53,7 @@ def live_view(
         reply = await asyncio.to_thread(view.answer, _ask(scope, path))
         if reply.events:
             with unseen():
-                plan = Stream(_events(view), EVENTS)
+                plan = Stream(_events(view), view.events_format)
                 await Answer(plan, reply.status, reply.headers)(scope, receive, send)
         else:
             await _send(reply, scope, send)
@@ -65,6 +69,8 @@ def _path(scope: Scope) -> str:
 
 
 def _ask(scope: Scope, path: str) -> Ask:
+    from unspool.live import Ask  # noqa: PLC0415
+
     headers = {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
     }
@@ -81,7 +87,7 @@ async def _send(reply: Reply, scope: Scope, send: Send) -> None:
 
 
 async def _events(view: View) -> AsyncIterator[Event]:
-    ends = monotonic() + EVENTS_FOR_S
+    ends = monotonic() + view.events_for_s
     while monotonic() < ends:
-        yield Event({"streams": await asyncio.to_thread(view.streams)}, EVENTS.event)
-        await asyncio.sleep(EVERY_S)
+        yield await asyncio.to_thread(view.event)
+        await asyncio.sleep(view.every_s)

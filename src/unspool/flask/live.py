@@ -7,8 +7,6 @@ from typing import Any
 from flask import Flask, Response, request
 
 from unspool.flask.views import stream
-from unspool.live import Ask, View
-from unspool.live.view import EVENTS
 from unspool.observe import unseen
 
 __all__ = ["LiveView"]
@@ -47,6 +45,8 @@ class LiveView:
         metrics: str | None = "/-/metrics",
         token: str | None = None,
     ) -> None:
+        from unspool.live import View  # noqa: PLC0415 (who shows nothing need not load it)
+
         self._view = View(prefix, metrics, token)
         if app is not None:
             self.init_app(app)
@@ -61,11 +61,15 @@ class LiveView:
             )
 
     def _answer(self, rest: str = "") -> Any:
+        from unspool.live import Ask  # noqa: PLC0415
+
         headers = {name.lower(): value for name, value in request.headers.items()}
         reply = self._view.answer(
             Ask(request.method, request.path, headers, request.remote_addr or "")
         )
         if reply.events:
             with unseen():
-                return stream(self._view.events(), EVENTS, headers=dict(reply.headers))
+                return stream(
+                    self._view.events(), self._view.events_format, headers=dict(reply.headers)
+                )
         return Response(reply.body, reply.status, reply.headers)

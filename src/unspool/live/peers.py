@@ -121,7 +121,11 @@ class Listener:
         private(folder)
         path.unlink(missing_ok=True)  # Of a process that had this number before.
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
+        try:
+            self._socket.bind(str(path))
+        except FileNotFoundError:  # The last of the other ones has just removed the folder.
+            private(folder)
+            self._socket.bind(str(path))
         self._socket.listen()
         self.path = path
         atexit.register(self.stop)
@@ -146,9 +150,7 @@ class Listener:
         listening, self._socket = self._socket, None
         path, self.path = self.path, None
         if listening is not None and path is not None:
-            path.unlink(missing_ok=True)
-            with suppress(OSError):
-                path.parent.rmdir()  # The last one does it.
+            _remove(path)
             with suppress(OSError):
                 listening.shutdown(socket.SHUT_RDWR)  # Wakes the thread.
             listening.close()
@@ -160,6 +162,14 @@ class Listener:
             self._socket.close()
         self._socket = self.path = None
         self._starting = threading.Lock()
+
+
+def _remove(path: Path) -> None:
+    """Removes a socket, and its folder if it was the last one there and the folder is ours."""
+    path.unlink(missing_ok=True)
+    if DIR not in os.environ:
+        with suppress(OSError):
+            path.parent.rmdir()
 
 
 def _line(peer: socket.socket) -> bytes:
@@ -195,7 +205,7 @@ def _asked(path: Path, question: dict[str, Any]) -> socket.socket | None:
         peer.connect(str(path))
         peer.sendall(json.dumps(question).encode() + b"\n")
     except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
+        _remove(path)
     except OSError:
         pass
     else:

@@ -27,15 +27,7 @@ from unspool.live import peers
 from unspool.live.access import from_here, has_token
 from unspool.live.recent import RECENT
 
-__all__ = ["EVENTS", "EVENTS_FOR_S", "EVERY_S", "Ask", "Reply", "View"]
-
-EVERY_S = 1.0
-"""How often the events are sent."""
-
-EVENTS_FOR_S = 60.0
-"""How long: then a browser comes back for more. Under WSGI each reader holds a thread."""
-
-EVENTS = Sse(event="streams", retry_ms=1000)
+__all__ = ["Ask", "Reply", "View"]
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {
@@ -87,6 +79,14 @@ class View:
     Raises:
         UsageError: paths that cannot be, an empty token.
     """
+
+    every_s = 1.0
+    """How often the events are sent."""
+
+    events_for_s = 60.0
+    """How long: then a browser comes back for more. Under WSGI each reader holds a thread."""
+
+    events_format = Sse(retry_ms=1000)
 
     def __init__(
         self,
@@ -166,10 +166,14 @@ class View:
 
     def events(self) -> Iterator[Event]:
         """The same once a second, for a minute. Blocks in between."""
-        ends = monotonic() + EVENTS_FOR_S
+        ends = monotonic() + self.events_for_s
         while monotonic() < ends:
-            yield Event({"streams": self.streams()}, EVENTS.event)
-            sleep(EVERY_S)
+            yield self.event()
+            sleep(self.every_s)
+
+    def event(self) -> Event:
+        """The streams of now, as an event."""
+        return Event({"streams": self.streams()}, "streams")
 
     def _one(self, id: str) -> Reply:
         for stream in self.streams():
