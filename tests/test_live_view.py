@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import gc
 import itertools
 import json
 import os
 import re
 import stat
 import time
+import weakref
 from pathlib import Path
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -108,6 +110,16 @@ def test_all_streams_are_listed_those_that_run_first_and_the_newest_of_them_firs
     assert [each["id"] for each in streams] == ["stream-3", "stream-1", "stream-2"]
     for stream in observe.running_streams():
         stream.end("complete", None)
+
+
+def test_nothing_that_a_stream_has_used_is_kept_when_it_is_over(view):
+    stream = new_stream()
+    pipeline = weakref.ref(stream.pipeline)
+    stream.end("error", LookupError("boom"))
+    del stream
+    gc.collect()
+    assert pipeline() is None
+    assert body(ask(view, f"{PREFIX}/a-stream-of-ours.json"))["state"] == "error"
 
 
 def test_no_more_than_200_that_ended_are_remembered(view):

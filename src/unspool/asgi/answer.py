@@ -143,9 +143,9 @@ class PlannedChunks(OwnChunks):
         plan, pipeline = self._end.plan, self._end.pipeline
         running = plan.born(lambda: asked or Asked.by_scope(scope), pipeline)
         self.running = self._end.running = running
+        running.on_cancel(lambda: cut(scope))
         if isinstance(self._rows, PooledSource):
-            self.running.on_cancel(self._rows.stop)
-        self.running.on_cancel(lambda: cut(scope))
+            running.on_cancel(self._rows.stop)
 
 
 _kept: set[asyncio.Future[None]] = set()

@@ -44,7 +44,7 @@ def app_folder() -> Path:
     """Where the processes of this app meet."""
     if DIR in os.environ:
         return Path(os.environ[DIR])
-    app = "\0".join([str(Path.cwd()), *sys.argv])
+    app = "\0".join([str(Path.cwd()), *getattr(sys, "argv", ())])
     return _base() / f"{os.getppid()}-{sha256(app.encode(errors='replace')).hexdigest()[:8]}"
 
 
@@ -56,6 +56,8 @@ def _base() -> Path:
 
 def folders(pid: int | None = None) -> list[Path]:
     """The folders of the apps that this user runs; of that process, or of the workers of it."""
+    if not hasattr(socket, "AF_UNIX"):  # Windows
+        return []
     every = [Path(os.environ[DIR])] if DIR in os.environ else []
     with suppress(OSError):
         every += sorted(_base().iterdir())

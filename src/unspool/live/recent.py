@@ -12,6 +12,8 @@ from unspool.observe import Running, running_streams, watch
 
 __all__ = ["RECENT", "Recent"]
 
+Record = dict[str, Any]
+
 # What has ended is shown this long, and not more of it: a busy server ends thousands a minute.
 _SHOWN_S = 60.0
 _SHOWN_STREAMS = 200
@@ -24,7 +26,7 @@ class Recent:
     """
 
     def __init__(self) -> None:
-        self._ended: deque[Running] = deque(maxlen=_SHOWN_STREAMS)
+        self._ended: deque[tuple[float, Record]] = deque(maxlen=_SHOWN_STREAMS)
         self.listener = Listener(self.answer)
 
     def watch(self) -> None:
@@ -39,15 +41,14 @@ class Recent:
         """It is asked when somebody looks."""
 
     def ended(self, stream: Running) -> None:
-        """Keeps it for a while."""
-        self._ended.append(stream)
+        """Keeps its record for a while, and nothing that it used."""
+        self._ended.append((monotonic(), stream.record()))
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[Record]:
         """What is known of each stream, those that run first."""
         since = monotonic() - _SHOWN_S
-        running = running_streams()
-        ended = [each for each in list(self._ended) if (each.ended_at or 0.0) > since]
-        return [stream.record() for stream in [*running, *reversed(ended)]]
+        running = [stream.record() for stream in running_streams()]
+        return running + [record for at, record in reversed(list(self._ended)) if at > since]
 
     def cancel(self, id: str) -> bool:
         """Cancels the stream of that name; False if none that runs has it."""

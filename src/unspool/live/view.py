@@ -161,7 +161,7 @@ class View:
         streams = RECENT.records()
         for answer in _peers({}):
             streams += answer.get("streams", [])
-        streams.sort(key=lambda stream: (stream["state"] in _ENDED, stream["age_s"]))
+        streams.sort(key=_order)
         return streams
 
     def events(self) -> Iterator[Event]:
@@ -187,6 +187,11 @@ class View:
         if cancel(id):
             return _json(202, {"id": id})
         return _problem(404, f"No stream {id} runs.")
+
+
+def _order(stream: dict[str, Any]) -> tuple[bool, float]:
+    over = stream["state"] in _ENDED
+    return over, 0.0 if over else stream["age_s"]
 
 
 _ENDED = {"complete", "error", "disconnect", "cancelled"}
