@@ -158,7 +158,9 @@ class Stream:
 
     def born(self, asked: Callable[[], Asked], pipeline: Pipeline[bytes]) -> Running | Unseen:
         """The answer begins, made by `pipeline`: those who watch are told, if there are any."""
-        return born(asked, find(self.format).suffix.lstrip("."), pipeline)
+        format = find(self.format)
+        page = format.media_type.startswith("text/html")  # Its files would be of text.
+        return born(asked, "html" if page else format.suffix.lstrip("."), pipeline)
 
     def _format(self) -> Format:
         """The format; where the rows are bytes that are encoded already, the one of those."""

@@ -5,15 +5,17 @@ import pty
 import re
 import select
 import signal
-import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from live.test_watched import ask, look, read_to_the_end, wait_for
+from rich.console import Console
 
-from unspool.cli import main
+from unspool.cli import main, top
 
 SERVER = (
     "gunicorn --no-control-socket --log-level warning -b 127.0.0.1:{port} -w 2 -k gthread "
@@ -29,9 +31,16 @@ def stream_of(server, id=ID):
         yield sock
 
 
-def unspool(*arguments):
-    command = [sys.executable, "-m", "unspool", "top", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+@pytest.fixture
+def unspool(capsys):
+    """Runs `unspool top`; gives exit code, output and errors."""
+
+    def unspool(*arguments):
+        capsys.readouterr()
+        code = main(["top", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return unspool
 
 
 @pytest.fixture
@@ -40,7 +49,7 @@ def server(start, short_path, monkeypatch):
     return start(SERVER)
 
 
-def test_the_streams_are_printed_once_whatever_names_the_app(server, short_path):
+def test_the_streams_are_printed_once_whatever_names_the_app(server, short_path, unspool):
     with stream_of(server):
         pid = wait_for(server, ID, "waiting for the source")["pid"]
         (folder,) = (short_path / f"unspool-{os.geteuid()}").iterdir()
@@ -54,10 +63,10 @@ def test_the_streams_are_printed_once_whatever_names_the_app(server, short_path)
             (pid,),
             (folder,),
         ]:
-            done = unspool(*target, "--once")
-            assert (done.returncode, done.stderr) == (0, "")
-            assert "1 streams" in done.stdout
-            line = next(line for line in done.stdout.splitlines() if ID in line)
+            code, printed, errors = unspool(*target, "--once")
+            assert (code, errors) == (0, "")
+            assert "1 streams" in printed
+            line = next(line for line in printed.splitlines() if ID in line)
             assert re.fullmatch(
                 rf"\s*{ID}\s+GET /slow\s+ndjson\s+waiting for the source\s+1\s+8 B\s+\d+\s+\d+ B"
                 rf"\s+0:0\d\s+127\.0\.0\.1\s+{pid}\s*",
@@ -65,26 +74,27 @@ def test_the_streams_are_printed_once_whatever_names_the_app(server, short_path)
             )
 
 
-def test_a_stream_is_cancelled_by_name_and_the_exit_code_says_whether_there_was_one(server):
+def test_a_stream_is_cancelled_by_name_and_the_exit_code_says_whether_there_was_one(
+    server, unspool
+):
     for target, id in [(server.process.pid, "stream-1"), (server.url + "/-/streams", "stream-2")]:
         with stream_of(server, id) as sock:
             wait_for(server, id, "waiting for the source")
-            done = unspool(target, "--cancel", id)
-            assert (done.returncode, done.stdout) == (0, f"Cancelled {id}.\n")
+            assert unspool(target, "--cancel", id) == (0, f"Cancelled {id}.\n", "")
             assert not read_to_the_end(sock).endswith(b"0\r\n\r\n")
         assert look(server, f"{id}.json")["state"] == "cancelled"
         done = unspool(target, "--cancel", "no-such-stream")
-        assert (done.returncode, done.stderr) == (1, "No stream no-such-stream runs.\n")
+        assert done == (1, "", "No stream no-such-stream runs.\n")
 
 
-def test_a_token_is_asked_for_and_goes_into_the_url(start):
+def test_a_token_is_asked_for_and_goes_into_the_url(start, unspool):
     server = start(SERVER, LIVE_TOKEN="a secret/of:ours")
-    done = unspool(server.url, "--once")
-    assert done.returncode == 2
-    assert "answers 401: give its token, as in http://:TOKEN@host/-/streams." in done.stderr
+    code, _, errors = unspool(server.url, "--once")
+    assert code == 2
+    assert "answers 401: give its token, as in http://:TOKEN@host/-/streams." in errors
     url = server.url.replace("//", "//:a%20secret%2Fof%3Aours@")
-    assert unspool(url, "--once").returncode == 0
-    assert unspool(url.replace("ours", "others"), "--once").returncode == 2
+    assert unspool(url, "--once")[0] == 0
+    assert unspool(url.replace("ours", "others"), "--once")[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -107,6 +117,95 @@ def test_what_cannot_be_looked_at_is_an_error_of_usage(target, says, capsys):
 def test_another_server_is_no_live_view(server, capsys):
     assert main(["top", server.url + "/small", "--once"]) == 2
     assert "404" in capsys.readouterr().err
+
+
+def test_it_goes_on_while_the_server_is_away(server, unspool, monkeypatch):
+    turns = iter([lambda: None, server.process.terminate, lambda: None])
+
+    def sleep(seconds):
+        assert seconds == 1
+        turn = next(turns, None)
+        if turn is None:
+            raise KeyboardInterrupt
+        turn()
+        if turn == server.process.terminate:
+            server.process.wait(10)
+
+    monkeypatch.setattr(top, "sleep", sleep)
+    code, printed, errors = unspool(server.url)
+    assert (code, errors) == (0, "")
+    assert "The streams cannot be seen now" in printed
+
+
+def test_a_redirect_does_not_get_the_token(unspool):
+    asked = []
+
+    def app(environ, start_response):
+        asked.append(environ["PATH_INFO"])
+        start_response("302 Found", [("Location", "/elsewhere")])
+        return [b""]
+
+    with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        code, _, errors = unspool(f"http://:secret@127.0.0.1:{server.server_port}/x", "--once")
+    assert code == 2
+    assert "302" in errors
+    assert asked == ["/x/all.json"]
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_what_is_no_list_of_streams_is_told_so(unspool):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [b"<html>"]
+
+    with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        code, _, errors = unspool(f"http://127.0.0.1:{server.server_port}", "--once")
+    assert code == 2
+    assert "is no live view: it answers b'<html>'" in errors
+
+
+@pytest.mark.parametrize(
+    ("value", "bytes_", "age"),
+    [
+        (0, "0 B", "0:00"),
+        (59.9, "60 B", "0:59"),
+        (999, "999 B", "16:39"),
+        (1000, "1.0 kB", "16:40"),
+        (3599, "3.6 kB", "59:59"),
+        (3600, "3.6 kB", "1:00:00"),
+        (10**15, "1000.0 TB", None),
+    ],
+)
+def test_numbers_are_short(value, bytes_, age):
+    assert top._bytes(value) == bytes_
+    if age:
+        assert top._age(value) == age
+
+
+def test_nothing_of_a_path_moves_the_cursor(capsys):
+    stream = dict.fromkeys(["rows", "bytes", "rows_per_s", "bytes_per_s", "age_s", "pid"], 1)
+    stream |= dict.fromkeys(["id", "method", "client", "format"], "x")
+    hostile = stream | {"state": "making", "path": "/\x1b[2J[red]a\nb"}
+    Console(width=200).print(top._table([hostile]))
+    printed = capsys.readouterr().out
+    assert "/�[2J[red]a�b" in printed
+    assert "\x1b" not in printed
+
+
+def test_the_fastest_comes_first_and_what_is_over_last():
+    made = {"id": "", "state": "making", "bytes_per_s": 0}
+    streams = [
+        made | {"id": "over", "state": "complete", "bytes_per_s": 9},
+        made | {"id": "slow", "bytes_per_s": 1},
+        made | {"id": "fast", "bytes_per_s": 5},
+    ]
+    assert [each["id"] for each in sorted(streams, key=top._order)] == ["fast", "slow", "over"]
 
 
 def test_in_a_terminal_the_streams_are_shown_each_second_until_ctrl_c(server):

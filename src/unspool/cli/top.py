@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -175,7 +175,7 @@ def _keep_showing(app: _Local | _Remote) -> None:
     try:
         with shown:
             while True:
-                time.sleep(_EVERY_S)
+                sleep(_EVERY_S)
                 shown.update(_look(app), refresh=True)
     except KeyboardInterrupt:
         return

@@ -24,7 +24,7 @@ class Text:
     @property
     def suffix(self) -> str:
         """How names of such files end."""
-        return ".html" if self.media_type.startswith("text/html") else ".txt"
+        return ".txt"
 
     def encoder(self, columns: Sequence[str] | None) -> TextEncoder:
         """A new encoder for one stream.
