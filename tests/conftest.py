@@ -24,7 +24,13 @@ collect_ignore_glob = [
     "live/run_*.py",
     "live/stopping.py",
     "live/table.py",
+    "live/watched.py",
     "peers/*.py",
     # On the other Pythons only what the core needs is installed.
     *([] if find_spec("pyarrow") else ["test_columns.py", "test_overlap.py"]),
 ]
+
+
+def pytest_make_parametrize_id(val):
+    """Long bytes by their length: some hold the time, and are others in each process."""
+    return f"{len(val)}bytes" if isinstance(val, bytes) and len(val) > 20 else None

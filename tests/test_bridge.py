@@ -799,6 +799,7 @@ def test_sqlite_in_a_plain_generator_stays_on_its_thread_too():
     run(main())
 
 
+@pytest.mark.alone
 def test_a_stuck_source_delays_nothing_by_more_than_100_ms(app):
     made = {}
 

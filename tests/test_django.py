@@ -215,6 +215,7 @@ def test_wsgi_runs_nothing_of_the_rows_for_head():
     assert rows.hooks == ["on_disconnect", ("disconnect", 0, 0)]
 
 
+@pytest.mark.alone
 def test_wsgi_sends_the_rows_before_a_stuck_one():
     made = []
 

@@ -123,6 +123,7 @@ def test_with_a_thread_of_its_own_a_source_is_one_batch_ahead_at_most():
         assert log.index(("sent", n)) < log.index(("pull", n + 16))
 
 
+@pytest.mark.alone
 def test_a_source_stuck_for_a_second_delays_no_byte_by_more_than_100_ms():
     made, sent = {}, {}
 
@@ -143,6 +144,7 @@ def test_a_source_stuck_for_a_second_delays_no_byte_by_more_than_100_ms():
     assert max(sent[n] - made[n] for n in made) < 0.1
 
 
+@pytest.mark.alone
 def test_an_async_source_stuck_for_a_second_delays_no_byte_by_more_than_100_ms():
     made, sent = {}, {}
 

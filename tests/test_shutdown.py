@@ -167,6 +167,7 @@ def test_a_shutdown_does_not_wait_long_for_a_stuck_source():
     assert asyncio.run(main()) < 1.5
 
 
+@pytest.mark.alone
 def test_a_shutdown_without_streams_is_passed_on_at_once():
     async def main():
         lifespan = Lifespan(starlette_app(PlainRows(), []))

@@ -440,6 +440,7 @@ def test_items_come_one_by_one_and_unchanged():
     assert asyncio.run(main()) == [1, "a", None, b"", []]
 
 
+@pytest.mark.alone
 def test_a_slow_item_does_not_hold_back_those_before_it():
     def items():
         for n in range(3):

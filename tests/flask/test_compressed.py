@@ -49,6 +49,7 @@ def test_a_client_that_asks_for_nothing_gets_the_page_as_it_is(app, call):
     assert headers == [("Vary", "Accept-Encoding"), ("Content-Type", "text/html; charset=utf-8")]
 
 
+@pytest.mark.alone
 def test_what_is_rendered_leaves_while_the_template_is_stuck(app, call):
     def rows():
         yield "first"

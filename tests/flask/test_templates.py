@@ -42,6 +42,7 @@ def test_many_pieces_leave_as_few_chunks(app, call):
     assert len(chunks[0]) < 100
 
 
+@pytest.mark.alone
 def test_what_is_rendered_leaves_while_the_template_is_stuck(app, call):
     def rows():
         yield ["first"]

@@ -1,4 +1,4 @@
-"""Pages with holes in real browsers: Chromium, which fills them itself, and Firefox, by the script."""
+"""Pages with holes in real browsers: Chromium fills them itself, Firefox and WebKit by the script."""
 
 import itertools
 import json
@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 from live.servers import HERE, ROOT, serve
+from live.webkit import webkit
 
 NAMES = (f"page{n}" for n in itertools.count())
 
@@ -226,3 +227,31 @@ def test_firefox_without_javascript_goes_to_the_page_in_order(server, name):
         ask(at=f"/page/{name}?unspool=inorder")
         ask(wait="A is here")
         assert ask(run=CONTENTS) == WHOLE
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory):
+    with webkit(tmp_path_factory.mktemp("webkit")) as tab:
+        yield tab
+
+
+def test_webkit_comes_to_the_same_page_by_the_script(server, kit, name):
+    kit.open(f"{server.url}/page/{name}")
+    kit.wait(f"location.pathname == '/page/{name}' && document.querySelector('footer')")
+    kit.wait("performance.getEntriesByName('first-contentful-paint').length")
+    assert kit.run(CONTENTS) == SHELL
+    open_gates(server, name, "b", "inner")
+    kit.wait("document.body.innerText.includes('B is here')")
+    assert kit.run(CONTENTS) == {**SHELL, "texts": ["A comes", "B is here", *SHELL["texts"][2:]]}
+    open_gates(server, name, *GATES)
+    kit.wait("document.readyState == 'complete'")
+    assert kit.run(CONTENTS) == WHOLE
+    assert kit.run("() => window.ran") == 1
+
+
+def test_webkit_runs_the_script_by_its_hash(server, kit, name):
+    open_gates(server, name, *GATES)
+    kit.open(f"{server.url}/page/{name}?csp=hash")
+    kit.wait("location.search == '?csp=hash' && document.readyState == 'complete'")
+    assert kit.run(CONTENTS) == WHOLE
+    assert kit.run("() => window.ran ?? null") is None

@@ -93,6 +93,7 @@ def test_a_late_failure_breaks_the_transfer_after_all_rows_before_it(server, cur
         assert code == 18
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("coding", ["identity", *CODINGS])
 def test_a_stuck_source_delays_no_row_by_more_than_100_ms(server, coding):
     delays = delays_of_rows(server.url, coding)
@@ -114,6 +115,7 @@ def delays_of_rows(url, coding):
     return delays
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("coding", CODINGS)
 def test_an_nginx_that_compresses_passes_our_chunks_on_at_once(monkeypatch, coding):
     config = "http {{ gzip on; gzip_types *; gzip_proxied any;"

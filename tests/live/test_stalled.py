@@ -129,6 +129,7 @@ def read_all(socks, body):
                     key.fileobj.close()
 
 
+@pytest.mark.alone
 def test_2000_stalled_downloads_leave_the_app_quick_and_small_and_go_on_whole(bridge):
     pid, port = bridge
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -5,6 +5,7 @@ import json
 import pytest
 from serve import zoo
 
+from unspool import Cancelled
 from unspool.serve import Settings, create_app
 
 SUFFIXES = ["csv", "xlsx", "parquet", "ndjson", "json", "arrow", "tsv", "html", "md", "xml"]
@@ -154,3 +155,27 @@ def test_settings_are_where_pages_look_for_them():
     made = create_app([str(zoo.__file__).replace("zoo.py", "people.csv")], Settings(max_rows=5))
     assert made.config["UNSPOOL_SETTINGS"].max_rows == 5
     assert list(made.extensions["unspool.serve"].sources) == ["people"]
+
+
+def test_a_download_is_seen_in_the_live_view_and_can_be_cancelled(app):
+    client = app.test_client()
+    sql = "SELECT a.id, b.name FROM zoo a, zoo b, zoo c"
+    query = {"sql": f"{sql} LIMIT 5000000", "_stream": "a-download"}
+    answer = client.get("/duckdb/-/sql.csv", query_string=query)
+    assert answer.status_code == 200
+    chunks = iter(answer.response)
+    next(chunks)
+    (record,) = client.get("/-/streams/all.json").json["streams"]
+    assert (record["id"], record["format"]) == ("a-download", "csv")
+    cancel = client.post("/-/streams/a-download/cancel", headers={"X-Requested-With": "test"})
+    assert cancel.status_code == 202
+    with pytest.raises(Cancelled):
+        list(chunks)
+    assert "unspool" in client.get("/-/metrics").text
+
+
+def test_the_live_view_wants_the_token_too(places):
+    guarded = create_app([places["sqlite"]], Settings(token="secret")).test_client()
+    for path in ("/-/streams/", "/-/streams/all.json", "/-/metrics"):
+        assert guarded.get(path).status_code == 401
+        assert guarded.get(path, headers={"Authorization": "Bearer secret"}).status_code == 200

@@ -94,6 +94,7 @@ def test_a_failure_comes_after_the_rows_before_it(run):
     run(main())
 
 
+@pytest.mark.alone
 def test_a_generator_that_never_waits_leaves_the_loop_to_others(run):
     async def main():
         ticks = []

@@ -77,6 +77,7 @@ def test_on_a_loop_the_query_ends(path, queries):
             until(lambda: not queries(), 0.5)
 
 
+@pytest.mark.alone
 def test_a_query_of_sqlite_that_uses_a_core_ends():
     with serve("gunicorn gthread", "live.queries_flask:app") as server:
         leave(server, "/sqlite")

@@ -46,6 +46,7 @@ class Slow(QueryReader):
         self.interrupted.set()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("deaf_for", [0, 3])
 def test_an_interrupt_is_repeated_until_the_read_has_come_back(deaf_for):
     reader = Slow(deaf_for)

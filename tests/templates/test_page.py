@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import re
+import sys
 import threading
 import time
 import warnings
@@ -713,6 +714,26 @@ def test_a_page_that_never_began_ends_what_was_deferred_for_it():
         del made
         gc.collect()
     assert waiting.future.cancelled()
+
+
+@pytest.mark.parametrize(("extensions", "before"), [([], ""), ([Streaming], "{% flush %}")])
+def test_a_piece_of_a_long_loop_runs_no_python_but_the_template(extensions, before):
+    from unspool.templates.pieces import pieces
+
+    environment = jinja2.Environment(extensions=extensions)
+    template = environment.from_string(before + "{% for n in range(10000) %}{{ n }}{% endfor %}")
+    made, _ = pieces(template, {})
+    ours = []
+
+    def profile(frame, event, arg):
+        if "unspool" in frame.f_code.co_filename and event == "call":
+            ours.append(frame.f_code.co_qualname)
+
+    sys.setprofile(profile)
+    text = "".join(made)
+    sys.setprofile(None)
+    assert len(text) == 38_890
+    assert 0 < len(ours) < 100
 
 
 def test_what_is_not_ours_is_not_cancelled():

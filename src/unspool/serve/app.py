@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from unspool.asgi import LEAVING
 from unspool.errors import TooManyBytes, UnspoolError, shown
-from unspool.flask import stream
+from unspool.flask import LiveView, stream
 from unspool.formats import FORMATS as ALL_FORMATS
 from unspool.formats import find, suffixes
 from unspool.serve.access import Clients, add_security_headers, check_host, check_token
@@ -113,6 +113,7 @@ def create_app(sources: Sequence[str], settings: Settings | None = None) -> Flas
     app.register_error_handler(Exception, _answer_failure)
     if find_spec("unspool.serve.pages"):
         app.register_blueprint(import_module("unspool.serve.pages").pages)
+    LiveView(app, token=settings.token)
     return app
 
 

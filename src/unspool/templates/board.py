@@ -29,9 +29,13 @@ _NAMES = len(_DIGITS) ** 4
 _STEP = 9_876_541
 
 # What fills the holes where the browser does not know how. A patch is complete once something
-# follows it, which is the line end that we send, or once the page is.
+# follows it, which is the line end that we send, or once the page is. Until then there is a
+# picture beside the page, out of sight: WebKit shows nothing of a page that has less than 200
+# characters and no picture.
 SCRIPT = (
     "(d=>{if('htmlFor'in HTMLTemplateElement.prototype)return;"
+    "let v=d.createElement('canvas');v.style='position:fixed;left:-999px';"
+    "d.documentElement.append(v);"
     'let r=/^\\?(start|end|marker)(?: name="(\\w+)")?/,z,'
     "f=t=>{let k=d.createTreeWalker(d,128),n=t.getAttribute('for'),x=0,s,e,c,q;"
     "while(c=k.nextNode()){if(!(q=r.exec(c.data)))continue;"
@@ -43,7 +47,7 @@ SCRIPT = (
     "g=()=>d.querySelectorAll('template[for]').forEach(t=>(t.nextSibling||z)&&f(t)),"
     "o=new MutationObserver(g);"
     "o.observe(d,{childList:true,subtree:true});"
-    "d.addEventListener('DOMContentLoaded',()=>{z=1;g();o.disconnect()})})(document)"
+    "d.addEventListener('DOMContentLoaded',()=>{z=1;g();o.disconnect();v.remove()})})(document)"
 )
 
 SCRIPT_HASH = "sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()

@@ -13,14 +13,14 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import chain
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from jinja2.runtime import AsyncLoopContext, Context, LoopContext
 from jinja2.utils import concat
@@ -73,24 +73,24 @@ _log = logging.getLogger("unspool")
 class Pieces(chain[str]):
     """The pieces of a page; `cancel`, from any thread, ends a wait for the next one.
 
-    (A chain, because that gives the pieces on without running any Python for each.)
+    A chain of its parts, because that gives the pieces on without running any Python for each.
     """
 
     cancel: Callable[[], None]
-    _pieces: Any
+    _parts: Any
 
     @classmethod
-    def of(cls, pieces: Any, cancel: Callable[[], None]) -> Pieces:
-        """Those of a generator."""
-        made = cls(pieces)
+    def of(cls, parts: Any, cancel: Callable[[], None]) -> Pieces:
+        """Those of a generator of iterables."""
+        made = cast(Pieces, cls.from_iterable(parts))
         made.cancel = cancel
-        made._pieces = pieces
+        made._parts = parts
         return made
 
     def close(self) -> None:
         """Ends the page, also if it never began: a generator would not run a line then."""
         self.cancel()
-        self._pieces.close()
+        self._parts.close()
 
 
 class Job:
@@ -366,36 +366,39 @@ class Page(Holes):
         At its end, however it comes, it closes `shell`, a generator, and stops the blocks and
         those of `values` that are deferred. Does not wait for what is running: see `when_idle`.
         """
-        self._late += [value for value in values if isinstance(value, Deferred)]
-        return Pieces.of(self._pieces(shell), self.stop)
+        return Pieces.of(self.parts(shell, values), self.stop)
 
-    def _pieces(self, shell: Any) -> Iterator[str]:
+    def parts(self, shell: Any, values: Iterable[object] = ()) -> Generator[Iterable[str]]:
+        """The same as parts of the page, each of which gives pieces."""
+        self._late += [value for value in values if isinstance(value, Deferred)]
+        return self._parts(shell)
+
+    def _parts(self, shell: Any) -> Generator[Iterable[str]]:
         current_page.set(self)
         try:
             if self.board.mode == "auto":
-                yield from self._held(shell)
-                yield self.tail()
+                yield self._beginning(shell)
+                yield shell
+                yield [self.tail()]
                 while self.board.open:
-                    yield concat(self.board.patches(*self._next()))
-                yield self.shell.end
+                    yield [concat(self.board.patches(*self._next()))]
+                yield [self.shell.end]
             elif self.board.mode == "inorder":
-                yield from self._in_order(self._held(shell))
+                yield self._in_order(chain(self._beginning(shell), shell))
             else:
-                yield concat(self._in_order(shell))
+                yield [concat(self._in_order(shell))]
         finally:
             self.stop()
             current_page.set(None)
             shell.close()
 
-    def _held(self, shell: Iterator[str]) -> Iterator[str]:
-        """The shell, its beginning as one piece."""
+    def _beginning(self, shell: Iterator[str]) -> Iterator[str]:
+        """So much of the shell as is held back, as one piece."""
         for piece in shell:
             if held := self.shell.hold(piece):
                 yield held
-                break
-        else:
-            yield self.shell.whole() if self.board.mode == "auto" else self.shell.rest()
-        yield from shell
+                return
+        yield self.shell.whole() if self.board.mode == "auto" else self.shell.rest()
 
     def _next(self) -> tuple[Hole, str | None]:
         """The next content of a hole, or what stands for it when its time is up."""

@@ -7,7 +7,7 @@ them are made at a time.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -139,31 +139,43 @@ def pieces(
     At the end, however it comes, the generators in `context` are closed: the template would
     keep them alive.
     """
+    from unspool.templates.page import Page, Pieces  # noqa: PLC0415 (needs Jinja2)
+
     if not has_pages(template, asking.mode):
-        return _closing(template.generate(context), context, then), _at_once
+        shell = template.generate(context)
+        return Pieces.of(_closing([shell], shell.close, context, then), _nothing), _at_once
     if template.environment.is_async:
         from unspool.templates.codegen import sync_steps  # noqa: PLC0415 (needs Jinja2)
 
         return sync_steps(async_pieces(template, context, None, asking)), _at_once
     from unspool.templates.deferred import deferred  # noqa: PLC0415
-    from unspool.templates.page import Page, Pieces  # noqa: PLC0415
 
     context.update(deferred(context))
     page = asking.page(Page)
-    made = page.pieces(template.generate(context), context.values())
-    return Pieces.of(_closing(made, context, then), made.cancel), page.when_idle
+    made = page.parts(template.generate(context), context.values())
+    return Pieces.of(_closing(made, made.close, context, then), page.stop), page.when_idle
 
 
 def _at_once(then: Callable[[], None]) -> None:
     then()
 
 
-def _closing(made: Any, context: Mapping[str, Any], then: Callable[[], object]) -> Iterator[str]:
+def _nothing() -> None:
+    """What ends a wait for the next piece where there is none that could be ended."""
+
+
+def _closing(
+    parts: Iterable[Iterable[str]],
+    close: Callable[[], None],
+    context: Mapping[str, Any],
+    then: Callable[[], object],
+) -> Iterator[Iterable[str]]:
+    """The same parts; at the end calls `then`, and closes them and what they are made of."""
     try:
-        yield from made
+        yield from parts
         then()
     finally:
-        made.close()
+        close()
         for value in context.values():
             if isinstance(value, GeneratorType):
                 value.close()
