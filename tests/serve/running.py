@@ -1,5 +1,7 @@
 """`unspool serve` as a process, and a client that sends what it is told to."""
 
+import asyncio
+import hashlib
 import os
 import signal
 import socket
@@ -15,7 +17,9 @@ SRC = Path(__file__).parent.parent.parent / "src"
 @contextmanager
 def serving(*arguments, cwd, token=None):
     """The port of a server, which is told to stop afterwards, and its process."""
-    environment = os.environ | {"PYTHONPATH": str(SRC)} | ({"UNSPOOL_TOKEN": token} if token else {})
+    environment = (
+        os.environ | {"PYTHONPATH": str(SRC)} | ({"UNSPOOL_TOKEN": token} if token else {})
+    )
     log = Path(cwd) / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -45,7 +49,9 @@ def serving(*arguments, cwd, token=None):
 
 def wait_for(port):
     deadline = time.monotonic() + 10
-    while not ask(port, b"GET /-/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0]:
+    while not ask(port, b"GET /-/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[
+        0
+    ]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -75,3 +81,24 @@ def get(port, target, *headers, method="GET", host="localhost", timeout=30):
 
 def _bytes(text):
     return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+async def download(port, path):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    digest, size = hashlib.sha256(), 0
+    while chunk := await reader.read(2**16):
+        digest.update(chunk)
+        size += len(chunk)
+    writer.close()
+    return int(head.split()[1]), size, digest.hexdigest()
+
+
+async def many(port, paths):
+    return await asyncio.gather(*(download(port, path) for path in paths))
+
+
+def downloads(port, paths):
+    """Run by a process of its own, so that what is measured here is the server's time."""
+    return asyncio.run(many(port, paths))

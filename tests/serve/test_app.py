@@ -29,14 +29,18 @@ def test_the_catalog_lists_sources_tables_columns_formats_and_limits(client):
 @pytest.mark.parametrize("source", zoo.ENGINES)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_table_is_to_be_had_in_every_format(client, source, suffix):
-    media_types = {each["suffix"]: each["media_type"] for each in client.get("/-/sources.json").json["formats"]}
+    media_types = {
+        each["suffix"]: each["media_type"] for each in client.get("/-/sources.json").json["formats"]
+    }
     answer = client.get(f"/{source}/zoo.{suffix}")
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == media_types[suffix]
     file = f"zoo.{'arrows' if suffix == 'arrow' else suffix}"
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{file}"'
     assert len(answer.data) > 5000
-    answer = client.get(f"/{source}/-/sql.{suffix}", query_string={"sql": "SELECT id, name FROM zoo"})
+    answer = client.get(
+        f"/{source}/-/sql.{suffix}", query_string={"sql": "SELECT id, name FROM zoo"}
+    )
     assert answer.status_code == 200, answer.text
     assert f"{source}-query." in answer.headers["Content-Disposition"]
 
@@ -58,7 +62,10 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("path", ["/duckdb/zoo.csv", "/-/sources.json", "/none/x.csv", "/duckdb/zoo.csv?x=1", "/-/openapi.json"])
+@pytest.mark.parametrize(
+    "path",
+    ["/duckdb/zoo.csv", "/-/sources.json", "/none/x.csv", "/duckdb/zoo.csv?x=1", "/-/openapi.json"],
+)
 def test_every_answer_has_the_headers_that_keep_it_apart(client, path):
     answer = client.get(path)
     assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS

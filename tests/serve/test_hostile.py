@@ -222,7 +222,9 @@ def test_requests_that_reach_for_something_else_are_refused(server, untouched, p
     assert "\nx: y" not in head.lower()
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "evil"])
+@pytest.mark.parametrize(
+    "method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "evil"]
+)
 def test_nothing_but_reading_is_a_method(server, untouched, method):
     status, head, _ = get(server, "/duckdb/zoo.csv", "Content-Length: 0", method=method)
     assert status in {400, 405}
@@ -281,9 +283,19 @@ def test_without_the_token_there_is_nothing_to_see(guarded, header, path):
     assert TOKEN not in (cwd / "server.log").read_text()
 
 
-@pytest.mark.parametrize("header", [f"Authorization: Bearer {TOKEN}", f"authorization: bearer {TOKEN}", basic(TOKEN), basic(TOKEN, "")])
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"Authorization: Bearer {TOKEN}",
+        f"authorization: bearer {TOKEN}",
+        basic(TOKEN),
+        basic(TOKEN, ""),
+    ],
+)
 def test_with_the_token_there_is_by_any_name(guarded, header):
-    status, _, body = get(guarded[0], "/zoo/zoo.csv?_limit=1&_column=id", header, host="any.example")
+    status, _, body = get(
+        guarded[0], "/zoo/zoo.csv?_limit=1&_column=id", header, host="any.example"
+    )
     assert (status, body.split(b"\r\n")[1]) == (200, b"id") or b"id" in body
 
 

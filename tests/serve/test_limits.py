@@ -18,7 +18,9 @@ def place(tmp_path):
     path = tmp_path / "n.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE n AS SELECT range AS n FROM range(1000)")
-        connection.execute("CREATE TABLE long AS SELECT range AS n, repeat('x', 100) AS t FROM range(300000)")
+        connection.execute(
+            "CREATE TABLE long AS SELECT range AS n, repeat('x', 100) AS t FROM range(300000)"
+        )
     return str(path)
 
 
@@ -86,7 +88,9 @@ def test_bytes_are_counted_as_they_are_sent(place):
         list(client(place, max_bytes=len(whole) - 1).get("/n/n.csv").response)
     tiny = client(place, max_bytes=5).get("/n/n.csv?_column=n")
     assert (tiny.status_code, "more bytes than 5" in tiny.json["detail"]) == (422, True)
-    gzip = client(place, max_bytes=len(whole) - 1).get("/n/n.csv", headers={"Accept-Encoding": "gzip"})
+    gzip = client(place, max_bytes=len(whole) - 1).get(
+        "/n/n.csv", headers={"Accept-Encoding": "gzip"}
+    )
     assert gzip.status_code == 200
     assert len(gzip.data) < len(whole)
 
@@ -147,7 +151,9 @@ def test_a_client_gets_so_many_answers_at_once_and_then_again(place):
     running[1].close()
 
 
-@pytest.mark.parametrize("path", ["/n/none.csv", "/n/n.csv?x=1", "/n/-/sql.csv?sql=SELECT+x", "/n/n.zip"])
+@pytest.mark.parametrize(
+    "path", ["/n/none.csv", "/n/n.csv?x=1", "/n/-/sql.csv?sql=SELECT+x", "/n/n.zip"]
+)
 def test_a_refusal_takes_no_place(place, path):
     few = client(place, max_streams=1)
     for _ in range(3):

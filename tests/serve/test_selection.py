@@ -88,7 +88,9 @@ def test_rows_come_in_order_with_null_last(client, source, column, direction):
 
 
 @pytest.mark.parametrize("source", zoo.ENGINES)
-@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (1, 0), (10, 195), (7, 13), (None, 190), (500, 0)])
+@pytest.mark.parametrize(
+    ("limit", "offset"), [(0, 0), (1, 0), (10, 195), (7, 13), (None, 190), (500, 0)]
+)
 def test_a_window_gives_so_many_rows_after_so_many(client, source, limit, offset):
     window = {"_sort": "id", "_offset": offset} | ({} if limit is None else {"_limit": limit})
     everything = sorted(row[0] for row in zoo.ROWS)

@@ -40,13 +40,28 @@ def rows():
             datetime.datetime(2013, 1, 1, 12) + datetime.timedelta(minutes=choose.randint(0, 9999)),
             choose.random() < 0.5,
         )
-        made.append(tuple(v if at == 0 or choose.random() > 0.1 else None for at, v in enumerate(row)))
+        made.append(
+            tuple(v if at == 0 or choose.random() > 0.1 else None for at, v in enumerate(row))
+        )
     return made
 
 
 ROWS = rows()
 
-ODD = ["a__b", "a__eq", "x%y", 'q"uote', "back`tick", "sp ace", "_limit", "ü", "?", "a:desc", "%s", "select"]
+ODD = [
+    "a__b",
+    "a__eq",
+    "x%y",
+    'q"uote',
+    "back`tick",
+    "sp ace",
+    "_limit",
+    "ü",
+    "?",
+    "a:desc",
+    "%s",
+    "select",
+]
 """Names of columns that get in the way of something."""
 
 
@@ -70,7 +85,9 @@ def create(execute, engine, mark, quote):
     )
     text = COLUMNS["name"][at]
     odd = ", ".join(f"{quote(name)} {text}" for name in ODD)
-    execute(f"CREATE TABLE {quote('o d/d.%')} ({odd})".replace("%", "%" if mark == "?" else "%"), None)
+    execute(
+        f"CREATE TABLE {quote('o d/d.%')} ({odd})".replace("%", "%" if mark == "?" else "%"), None
+    )
     values = ", ".join("'" + f"{name}!".replace("'", "''") + "'" for name in ODD)
     execute(f"INSERT INTO {quote('o d/d.%')} VALUES ({values})", None)
     execute(f"CREATE VIEW big AS SELECT * FROM zoo WHERE id > 100", None)
@@ -170,7 +187,9 @@ def met(column, operator, value):
         elif row[at] is None:
             meets = False
         else:
-            wanted = [parse(each) for each in value.split(",")] if operator == "in" else parse(value)
+            wanted = (
+                [parse(each) for each in value.split(",")] if operator == "in" else parse(value)
+            )
             meets = COMPARE[operator](row[at], wanted)
         if meets:
             found.add(row[0])
