@@ -239,7 +239,7 @@ OTHER = [
     (ALL, "SELECT ("),
     (ALL, "SELECT )"),
     (ALL, "SELECT 'no end"),
-    (ALL, "SELECT \"no end"),
+    (ALL, 'SELECT "no end'),
     (ALL, "SELECT nothing FROM zoo"),
     (ALL, "SELECT * FROM nothing"),
     (ALL, "SELECT * FROM zoo WHERE id = {{ 1 }}"),

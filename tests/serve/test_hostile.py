@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,11 +32,11 @@ def untouched(places, state_of_servers):
     """Nothing is written while the test runs: no file changed, none made."""
     folder = Path(places["duckdb"]).parent
     before = state_of(folder), state_of_servers()
-    others = {path: os.listdir(path) for path in ("/tmp",)}
+    others = set(Path("/tmp").iterdir())
     yield
     assert (state_of(folder), state_of_servers()) == before
-    for path, names in others.items():
-        assert [name for name in os.listdir(path) if name not in names and "evil" in name] == []
+    made = set(Path("/tmp").iterdir()) - others
+    assert [path for path in made if "evil" in path.name] == []
 
 
 def state_of(folder):

@@ -9,9 +9,9 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from serve.running import serving
 
 from unspool.serve import create_app
-from serve.running import serving
 
 CHECKS = [
     not_a_server_error,

@@ -90,7 +90,7 @@ def create(execute, engine, mark, quote):
     )
     values = ", ".join("'" + f"{name}!".replace("'", "''") + "'" for name in ODD)
     execute(f"INSERT INTO {quote('o d/d.%')} VALUES ({values})", None)
-    execute(f"CREATE VIEW big AS SELECT * FROM zoo WHERE id > 100", None)
+    execute("CREATE VIEW big AS SELECT * FROM zoo WHERE id > 100", None)
 
 
 def make_duckdb(path):
