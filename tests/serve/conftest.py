@@ -1,15 +1,10 @@
 """Every kind of source, with the same table in it."""
 
-from importlib.util import find_spec
-
+import databases
 import pytest
+from serve import zoo
 
-# On the other Pythons only what the core needs is installed.
-collect_ignore_glob = [] if find_spec("sqlglot") else ["*"]
-
-if not collect_ignore_glob:
-    import databases
-    from serve import zoo
+from unspool.serve import create_app
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +28,6 @@ def places(tmp_path_factory):
 @pytest.fixture(scope="session")
 def app(places):
     """All of them in one app."""
-    from unspool.serve import create_app
-
     made = create_app([f"{name}={place}" for name, place in places.items()])
     yield made
     made.extensions["unspool.serve"].catalog.close()

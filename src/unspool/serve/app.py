@@ -374,7 +374,9 @@ def _explained(engine: Engine, error: Exception, failed: type[Problem]) -> Probl
     if engine.is_late(error):
         return BeyondLimit(f"the database has stopped the query: {error}. Filter, or ask for less.")
     if failed is SourceFailed and not isinstance(error, UnspoolError):
+        # What the database says can tell where its files are.
         current_app.logger.warning("a table cannot be read", exc_info=error)
+        return SourceFailed(f"{engine.name} cannot be read. The server's log has the reason.")
     return failed(f"{engine.name} failed: {' '.join(str(error).split()) or type(error).__name__}")
 
 
