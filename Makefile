@@ -86,6 +86,7 @@ pythons: .venv/test
 	    $$venv/bin/pytest -q -m "not live and not alone" $(SIDE_BY_SIDE) --ignore tests/test_docs.py --ignore tests/live \
 	        --ignore tests/test_django.py --ignore tests/test_starlette.py \
 	        --ignore tests/test_bridge.py --ignore tests/test_wsgi.py \
+	        --ignore tests/test_live_view.py --ignore tests/test_metrics.py \
 	        --ignore tests/doctor --ignore tests/test_pytest_plugin.py \
 	        $(patsubst %,--ignore src/unspool/sources/%.py,arrow duckdb files polars sqlalchemy) || exit 1; \
 	done

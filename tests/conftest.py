@@ -24,6 +24,7 @@ collect_ignore_glob = [
     "live/run_*.py",
     "live/stopping.py",
     "live/table.py",
+    "live/watched.py",
     "peers/*.py",
     # On the other Pythons only what the core needs is installed.
     *([] if find_spec("pyarrow") else ["test_columns.py", "test_overlap.py"]),

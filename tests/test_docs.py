@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from unspool import observe
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -24,6 +26,7 @@ def name(page):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_python_block_of_a_page_runs_and_shows_what_it_prints(page, tmp_path, monkeypatch):
     text = page.read_text("utf-8")
+    monkeypatch.setattr(observe, "_observers", ())  # Who watches on a page stops at its end.
     monkeypatch.chdir(tmp_path)  # Where Flask looks for the templates of a page.
     Path("templates").mkdir()
     for template in TEMPLATE.finditer(text):

@@ -45,6 +45,15 @@ def test_the_core_imports_no_optional_package():
     assert done.stdout.strip() == "[]"
 
 
+def test_who_shows_no_streams_does_not_load_the_live_view():
+    code = (
+        "import sys, unspool.flask, unspool.asgi, unspool.wsgi;"
+        "print([m for m in ('unspool.live', 'unspool.metrics', 'prometheus_client') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_missing_package_is_named_with_its_install_command():
     with pytest.raises(MissingExtra, match=r"pip install 'unspool\[nothing\]'") as caught:
         require("no_such_package", extra="nothing")

@@ -2,6 +2,7 @@
 
 from unspool.errors import (
     BrokenApp,
+    Cancelled,
     DeadlineExceeded,
     EmptySource,
     LengthMismatch,
@@ -38,6 +39,7 @@ from unspool.verdict import Verdict, verify
 __all__ = [
     "Arrow",
     "BrokenApp",
+    "Cancelled",
     "Csv",
     "DeadlineExceeded",
     "EmptySource",

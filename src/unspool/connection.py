@@ -19,6 +19,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from unspool.observe import Running, Unseen
+
 __all__ = [
     "DRAIN_S",
     "StreamWarning",
@@ -138,6 +140,9 @@ def break_off(sock: socket.socket, drain_s: float = DRAIN_S) -> None:
             # Connecting to "no address" aborts the connection at once, whoever holds it too.
             unspecified = ctypes.create_string_buffer(16)
             ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified))
+            # To those it is at its end then. (Reading would fail, and Werkzeug's server, which
+            # reads what the client may still send, would not close the answer.)
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def unsent(sock: socket.socket) -> int:
@@ -158,6 +163,13 @@ class Watch:
         self._socket: socket.socket | None = None
         self._open = True
 
+    def heed(self, running: Running | Unseen) -> None:
+        """Breaks the connection when this stream, of its request, is cancelled."""
+        if isinstance(running, Running):
+            if "uwsgi.version" in self._environ:  # It shows its connection to this thread only.
+                self._socket = socket_of(self._environ)
+            running.on_cancel(self.break_off)
+
     def check(self) -> None:
         """Raises GeneratorExit if the client has left."""
         if self._open and self._socket is None:
@@ -165,6 +177,15 @@ class Watch:
             self._open = self._socket is not None
         if self._socket is not None and _client_left(self._socket):
             raise GeneratorExit
+
+    def break_off(self) -> None:
+        """Resets the connection at once, from any thread."""
+        if "uwsgi.version" not in self._environ:
+            sock = socket_of(self._environ)
+        else:
+            sock = self._socket and self._socket.dup()
+        if sock is not None:
+            break_off(sock, drain_s=0)
 
     def close(self) -> None:
         """Lets go of the connection."""

@@ -92,7 +92,7 @@ class _AsyncStreamResponse(StreamResponse):
         refusal: HttpResponse | None = None,
     ) -> None:
         rows = rows_for(plan.format, plan.rows)
-        self._content = _Content(rows, partial(asgi.open_chunks, plan))
+        self._content = _Content(rows, partial(_open_chunks, plan, request, refusal is None))
         self._refusal = refusal
         super().__init__(self._content, plan, status, headers)
         self.context_data: dict[str, Any] = {}
@@ -146,6 +146,19 @@ class _AsyncStreamResponse(StreamResponse):
             finally:
                 if not self._content.over:
                     await asyncio.shield(self._content.aclose())
+
+
+def _open_chunks(
+    plan: Stream,
+    request: Any,
+    sent: bool,  # noqa: FBT001 (it is given by `partial`)
+    context: Context,
+    lane: Lane,
+) -> AsyncChunks[Any]:
+    chunks = asgi.open_chunks(plan, context, lane)
+    if sent:
+        chunks.show(request.scope, Asked.by_environ(request.META))
+    return chunks
 
 
 class _Content(AsyncIterator[Any]):
@@ -326,7 +339,7 @@ def stream(
             async_to_sync(response.begin)()
         return response
     if refusal is not None:
-        wsgi.open_chunks(plan, request.META).close()
+        wsgi.refuse(plan, request.META)
         return refusal
     environ = request.META
     chunks = wsgi.open_chunks(_closing_connections(plan), environ, _open_connections)

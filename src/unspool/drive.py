@@ -8,8 +8,8 @@ from time import monotonic
 from typing import AnyStr, Generic, Protocol
 
 from unspool.errors import UsedTwice
-from unspool.observe import Outcome
-from unspool.pipeline import Pipeline
+from unspool.observe import UNSEEN, Outcome, Running, Unseen
+from unspool.pipeline import CLIENT, MAKING, SOURCE, Pipeline
 from unspool.types import AsyncSource, Row, Source
 
 __all__ = ["AsyncChunks", "Chunks", "adrive", "drive"]
@@ -38,20 +38,26 @@ def drive(
     try:
         while True:
             asked_at = clock()
+            pipeline.phase = SOURCE
             batch = source.pull(pipeline.want, pipeline.due_in_s(asked_at))
             if batch is None:
                 pipeline.check_deadline(asked_at, clock())
                 break
             if not batch:
                 idle()
+            pipeline.phase = MAKING
             chunk = pipeline.feed(batch, asked_at, clock())
             del batch  # A slow client takes its time: its rows need not wait with it.
             if chunk:
+                pipeline.phase = CLIENT
                 yield chunk
         if chunk := pipeline.end():
+            pipeline.phase = CLIENT
             yield chunk
+        pipeline.check_cancelled()
     except Exception:
         if chunk := pipeline.flush():
+            pipeline.phase = CLIENT
             yield chunk
         raise
 
@@ -65,18 +71,24 @@ async def adrive(
     try:
         while True:
             asked_at = clock()
+            pipeline.phase = SOURCE
             batch = await source.pull(pipeline.want, pipeline.due_in_s(asked_at))
             if batch is None:
                 pipeline.check_deadline(asked_at, clock())
                 break
+            pipeline.phase = MAKING
             chunk = pipeline.feed(batch, asked_at, clock())
             del batch
             if chunk:
+                pipeline.phase = CLIENT
                 yield chunk
         if chunk := pipeline.end():
+            pipeline.phase = CLIENT
             yield chunk
+        pipeline.check_cancelled()
     except Exception:
         if chunk := pipeline.flush():
+            pipeline.phase = CLIENT
             yield chunk
         raise
 
@@ -124,10 +136,12 @@ class Chunks(Generic[AnyStr]):
         source: Closable,
         on_closed: OnClosed,
         pipeline: Pipeline[AnyStr] | None = None,
+        running: Running | Unseen = UNSEEN,
     ) -> None:
         self.steps: Iterator[AnyStr] = steps
         self.source = source
         self.pipeline: Pipeline[AnyStr] | None = pipeline
+        self.running = running
         self._on_closed = on_closed
         self._first: list[AnyStr] = []
         self._used = False
@@ -200,6 +214,8 @@ class Chunks(Generic[AnyStr]):
 
 class AsyncChunks(Generic[AnyStr]):
     """The same for asynchronous steps; whoever makes it must `aclose` it."""
+
+    running: Running | Unseen = UNSEEN
 
     def __init__(
         self, steps: AsyncIterator[AnyStr], source: AsyncClosable, on_closed: OnClosed

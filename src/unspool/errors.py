@@ -15,6 +15,7 @@
     │   ├── UsedTwice                       a stream was asked for its chunks a second time
     │   ├── LengthMismatch                  the answer is not as long as it said it was
     │   ├── DeadlineExceeded (TimeoutError) the stream took longer than it may
+    │   ├── Cancelled                       somebody who watched it ended it
     │   └── BrokenApp                       an app does not keep to WSGI or ASGI
     ├── NotAcceptable (ValueError)          the request wants a format that there is not: 406
     └── MissingExtra (ImportError)          an optional package is not installed
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 __all__ = [
     "BrokenApp",
+    "Cancelled",
     "DeadlineExceeded",
     "EmptySource",
     "LengthMismatch",
@@ -161,6 +163,14 @@ class LengthMismatch(StreamError):
 
 class DeadlineExceeded(StreamError, TimeoutError):
     """The stream took longer than its `deadline_s`."""
+
+
+class Cancelled(StreamError):
+    """The stream was cancelled by somebody who watched it: see `unspool.observe`."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        super().__init__(f"the stream {id} was cancelled.")
 
 
 class BrokenApp(StreamError):

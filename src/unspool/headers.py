@@ -115,6 +115,8 @@ class Asked:
         query: what stands after the "?" of its URL.
         agent: the value of User-Agent.
         htmx: whether htmx made it, which puts the answer into a page.
+        method: its method.
+        client: the address that it came from; "" if the server does not say.
     """
 
     accept_encoding: str | None = None
@@ -123,6 +125,8 @@ class Asked:
     query: str = ""
     agent: str = ""
     htmx: bool = False
+    method: str = "GET"
+    client: str = ""
 
     @classmethod
     def by_environ(cls, environ: Mapping[str, Any]) -> Asked:
@@ -130,10 +134,12 @@ class Asked:
         return cls(
             environ.get("HTTP_ACCEPT_ENCODING"),
             environ.get("HTTP_ACCEPT"),
-            environ.get("PATH_INFO", ""),
+            _unicode(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
             environ.get("QUERY_STRING", ""),
             environ.get("HTTP_USER_AGENT", ""),
             environ.get("HTTP_HX_REQUEST") == "true",
+            environ.get("REQUEST_METHOD", "GET"),
+            environ.get("REMOTE_ADDR") or "",
         )
 
     @classmethod
@@ -147,7 +153,17 @@ class Asked:
             scope.get("query_string", b"").decode("latin-1"),
             _joined(headers, b"user-agent") or "",
             _joined(headers, b"hx-request") == "true",
+            scope.get("method", "GET"),
+            (scope.get("client") or ("",))[0],
         )
+
+
+def _unicode(path: str) -> str:
+    """The path that WSGI gives as if it were Latin-1 (PEP 3333). Django gives the path itself."""
+    try:
+        return path.encode("latin-1").decode()
+    except UnicodeError:
+        return path
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:

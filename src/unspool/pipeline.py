@@ -5,13 +5,18 @@ Sans I/O: it knows no socket, thread, loop, clock or framework. Times come in as
 
 from __future__ import annotations
 
-from typing import AnyStr, Generic, NoReturn
+from typing import AnyStr, Final, Generic, Literal, NoReturn
 
 from unspool.coalesce import Coalescer
 from unspool.errors import DeadlineExceeded, RowError
 from unspool.types import Batch, Encoder, Stage, is_columnar
 
-__all__ = ["BATCH_ROWS", "Encoded", "Pipeline"]
+__all__ = ["BATCH_ROWS", "CLIENT", "MAKING", "SOURCE", "Encoded", "Phase", "Pipeline"]
+
+Phase = Literal["waiting for the source", "making", "waiting for the client"]
+SOURCE: Final = "waiting for the source"
+MAKING: Final = "making"
+CLIENT: Final = "waiting for the client"
 
 # How much larger than the last a batch may be: the guess of what fills a chunk may be wrong.
 _GROWTH = 8
@@ -70,6 +75,13 @@ class Pipeline(Generic[AnyStr]):
         self._begun = False
         self.rows = 0
         self.sent = 0
+        self.first_at: float | None = None
+        """When the first chunk was made."""
+        self.phase: Phase = SOURCE
+        """What the driver of this stream does now. It sets this, once a batch."""
+        self.cancelled: Exception | None = None
+        """What the stream is to fail with as soon as its source has answered; set from any
+        thread."""
         self.want = 1
         """How many rows the next batch should have at the most: few at first, so that the
         first rows leave early, and never many more than fill a chunk."""
@@ -105,6 +117,8 @@ class Pipeline(Generic[AnyStr]):
         chunk = self._coalescer.feed(encoded.piece, made_at, now)
         if chunk:
             self._sent_at = now
+            if self.first_at is None:
+                self.first_at = now
         elif self._keep_alive and self.sent and now - self._sent_at >= self._keep_alive[1]:
             self._sent_at = now
             chunk = self._keep_alive[0]
@@ -164,7 +178,9 @@ class Pipeline(Generic[AnyStr]):
 
         Raises:
             DeadlineExceeded: `deadline_s` after the source was asked for the first time.
+            Exception: `cancelled`.
         """
+        self.check_cancelled()
         if self._began_at is None:
             self._began_at = asked_at
         took = now - self._began_at
@@ -173,6 +189,11 @@ class Pipeline(Generic[AnyStr]):
                 f"the stream has taken {took:.1f} s; the limit is {self._deadline_s} s "
                 f"(deadline_s). {self.rows} rows were made. Raise the limit or send less."
             )
+
+    def check_cancelled(self) -> None:
+        """Raises `cancelled`, if there is something."""
+        if self.cancelled is not None:
+            raise self.cancelled
 
     def _next_want(self, encoded: Encoded[AnyStr]) -> int:
         most = self._batch_rows * (_COLUMNAR if encoded.columnar else 1)

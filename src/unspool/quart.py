@@ -24,6 +24,7 @@ from unspool.drive import AsyncChunks
 from unspool.errors import NotAcceptable, OutsideContext, StreamError
 from unspool.formats.csv import Csv
 from unspool.headers import Asked, merged
+from unspool.observe import unseen
 from unspool.stream import Stream
 from unspool.templates.pieces import BATCH_PIECES, PAGE, Asking, async_pieces
 from unspool.types import Format
@@ -174,9 +175,13 @@ class _Body(ResponseBody):
     def __init__(self, plan: Stream, held: _Held) -> None:
         self._held = held
         context = copy_context()
-        self.chunks: AsyncChunks[bytes] = held.open(
-            lambda release: asgi.open_chunks(replace(plan, release=release), context), plan.release
-        )
+
+        def open(release: Callable[[], None]) -> AsyncChunks[bytes]:
+            chunks = asgi.open_chunks(replace(plan, release=release), context)
+            chunks.show(held.request.scope)
+            return chunks
+
+        self.chunks = held.open(open, plan.release)
 
     async def __aenter__(self) -> Self:
         return self
@@ -245,7 +250,9 @@ async def stream(
     try:
         plan = plan.asked(Asked.by_scope(held.request.scope))
     except NotAcceptable as error:
-        await _Body(plan, held).chunks.aclose()
+        with unseen():
+            body = _Body(plan, held)
+        await body.chunks.aclose()
         answer = Response(str(error), error.status, dict(error.headers()))
         raise exceptions.NotAcceptable(str(error), answer) from error
     body = _Body(plan, held)

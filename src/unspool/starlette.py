@@ -67,7 +67,7 @@ class StreamResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream, then runs the background task, unless the stream failed."""
         try:
-            asked = self.chunks.ask(Asked.by_scope(scope))
+            asked = self.chunks.ask(scope)
         except NotAcceptable as error:
             await self.chunks.aclose()
             vary = {"Vary": "Accept"}

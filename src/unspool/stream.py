@@ -19,7 +19,7 @@ from unspool.headers import (
     stream_headers,
 )
 from unspool.negotiation import check_formats, chosen_format, named_file
-from unspool.observe import Hooks, Outcome
+from unspool.observe import Hooks, Outcome, Running, Unseen, born
 from unspool.pipeline import BATCH_ROWS, Pipeline
 from unspool.types import Format
 
@@ -54,7 +54,7 @@ class Stream:
             what they need (a database connection) long before a slow client is done.
         on_close: called with outcome ("complete", "error", "disconnect"), rows and bytes (those
             that were sent, compressed or not).
-        on_error: called with what the source raised.
+        on_error: called with what the source raised, or with `Cancelled`.
         on_disconnect: called if the client left before the end.
 
     Holds one batch, one more in the making, and less than two chunks, however long the
@@ -155,6 +155,12 @@ class Stream:
     def hooks(self) -> Hooks:
         """Whom to tell about the end."""
         return Hooks(self.on_close, self.on_error, self.on_disconnect)
+
+    def born(self, asked: Callable[[], Asked], pipeline: Pipeline[bytes]) -> Running | Unseen:
+        """The answer begins, made by `pipeline`: those who watch are told, if there are any."""
+        format = find(self.format)
+        page = format.media_type.startswith("text/html")  # Its files would be of text.
+        return born(asked, "html" if page else format.suffix.lstrip("."), pipeline)
 
     def _format(self) -> Format:
         """The format; where the rows are bytes that are encoded already, the one of those."""

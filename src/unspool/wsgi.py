@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
+from http import HTTPStatus
 from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
@@ -14,6 +15,7 @@ from unspool.drive import Chunks, drive
 from unspool.errors import BrokenApp, LengthMismatch, NotAcceptable, UsageError
 from unspool.formats.csv import Csv
 from unspool.headers import Asked
+from unspool.observe import Outcome, unseen
 from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
@@ -27,7 +29,7 @@ from unspool.templates.pieces import (
 )
 from unspool.types import Format
 
-__all__ = ["Body", "limit", "stream", "stream_csv", "stream_template"]
+__all__ = ["Body", "limit", "live_view", "stream", "stream_csv", "stream_template"]
 
 Environ = Mapping[str, Any]
 App = Callable[..., Iterable[bytes]]
@@ -107,7 +109,7 @@ def stream(
         try:
             asked = plan.asked(Asked.by_environ(environ))
         except NotAcceptable as error:
-            open_chunks(plan, environ).close()
+            refuse(plan, environ)
             start_response("406 Not Acceptable", error.headers())
             return [str(error).encode()]
         chunks = open_chunks(asked, environ)
@@ -182,14 +184,73 @@ def open_chunks(
         release=plan.release,
     )
     pipeline = plan.pipeline()
-
     watch = Watch(environ)
+    running = plan.born(lambda: Asked.by_environ(environ), pipeline)
+    watch.heed(running)
+    running.on_cancel(source.stop)
 
-    def on_closed(outcome: Any, error: BaseException | None) -> None:
+    def on_closed(outcome: Outcome, error: BaseException | None) -> None:
         watch.close()
-        context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
+        told = running.end(outcome, error)
+        context.run(plan.hooks().tell, *told, pipeline.rows, pipeline.sent)
 
-    return Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
+    steps = drive(pipeline, source, idle=watch.check)
+    return Chunks(steps, source, on_closed, pipeline, running)
+
+
+def refuse(plan: Stream, environ: Environ) -> None:
+    """Closes the rows of a plan that is not sent."""
+    with unseen():
+        open_chunks(plan, environ).close()
+
+
+def live_view(
+    app: App,
+    *,
+    prefix: str = "/-/streams",
+    metrics: str | None = "/-/metrics",
+    token: str | None = None,
+) -> App:
+    """`app` with a page that shows every stream of it, in all its processes.
+
+        application = unspool.wsgi.live_view(application, token=os.environ["LIVE_TOKEN"])
+
+    Args:
+        app: a WSGI application, such as Django's. (For Flask's there is an extension,
+            `unspool.flask.LiveView`.)
+        prefix: the path of the page.
+        metrics: the path of the figures for Prometheus; None for none. They need the extra `live`.
+        token: what a request must bring, as Bearer token or as password of any user. Without one,
+            only this machine is answered. Behind a proxy everything comes from this machine: set
+            a token there.
+
+    Raises:
+        UsageError: paths that cannot be, an empty token.
+    """
+    from unspool.live import Ask, View  # noqa: PLC0415 (who shows nothing need not load it)
+
+    view = View(prefix, metrics, token)
+
+    def watched(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if not view.owns(path):
+            return app(environ, start_response)
+        headers = {
+            name.removeprefix("HTTP_").replace("_", "-").lower(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        method = environ["REQUEST_METHOD"]
+        reply = view.answer(Ask(method, path, headers, environ.get("REMOTE_ADDR") or ""))
+        if reply.events:
+            with unseen():
+                return stream(view.events(), view.events_format)(environ, start_response)
+        length = ("Content-Length", str(len(reply.body)))
+        status = HTTPStatus(reply.status)
+        start_response(f"{status.value} {status.phrase}", [*reply.headers, length])
+        return [] if method == "HEAD" else [reply.body]
+
+    return watched
 
 
 def limit(

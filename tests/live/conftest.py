@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
-from live.servers import FLIGHTS, HERE, ROOT, serve
+from live.servers import FLIGHTS, HERE, ROOT, Server, free_port, running, serve
 
 EXAMPLE = ROOT / "examples" / "flights"
 
@@ -86,3 +88,34 @@ def curl(tmp_path):
         return done.returncode, body
 
     return curl
+
+
+@pytest.fixture
+def short_path():
+    """A folder whose path is short enough for Unix sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def start(short_path):
+    """Starts a server whose processes meet below `short_path`."""
+    with ExitStack() as servers:
+
+        def start(command, **more):
+            port = free_port()
+            (short_path / "contract.json").touch()
+            env = {
+                **os.environ,
+                "CONTRACT_LOG": str(short_path / "contract.json"),
+                "PYTHONPATH": os.pathsep.join(map(str, [HERE, HERE.parent, ROOT / "src"])),
+                "XDG_RUNTIME_DIR": str(short_path),
+                **more,
+            }
+            words = command.format(port=port).split()
+            words[0] = str(Path(sys.executable).parent / words[0])
+            log = short_path / f"{port}.log"
+            process = servers.enter_context(running(words, port, HERE, env, log))
+            return Server(process, port, short_path, {port})
+
+        yield start

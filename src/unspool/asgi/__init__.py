@@ -2,6 +2,7 @@
 
 from unspool.asgi.answer import (
     Answer,
+    PlannedChunks,
     open_chunks,
     reset,
     respond,
@@ -12,6 +13,7 @@ from unspool.asgi.answer import (
 from unspool.asgi.bridge import from_wsgi
 from unspool.asgi.guard import guard
 from unspool.asgi.items import open_items, with_context
+from unspool.asgi.live import live_view
 from unspool.asgi.shutdown import running
 from unspool.asgi.types import App, Headers, Message, Receive, Scope, Send
 
@@ -20,11 +22,13 @@ __all__ = [
     "App",
     "Headers",
     "Message",
+    "PlannedChunks",
     "Receive",
     "Scope",
     "Send",
     "from_wsgi",
     "guard",
+    "live_view",
     "open_chunks",
     "open_items",
     "reset",

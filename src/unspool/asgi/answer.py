@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ from unspool.asgi.shutdown import running
 from unspool.asgi.types import Headers, Message, Receive, Scope, Send
 from unspool.connection import DRAIN_S, break_off, socket_to, unsent
 from unspool.drive import AsyncChunks, adrive
-from unspool.errors import LengthMismatch, NotAcceptable
+from unspool.errors import Cancelled, LengthMismatch, NotAcceptable
 from unspool.formats.csv import Csv
 from unspool.headers import Asked, merged
-from unspool.observe import Outcome
+from unspool.observe import UNSEEN, Outcome, Running, Unseen
 from unspool.pipeline import Pipeline
 from unspool.sources.async_rows import AsyncRowSource
 from unspool.sources.members import rows_for
@@ -40,6 +40,7 @@ from unspool.types import Format
 __all__ = [
     "Answer",
     "OwnChunks",
+    "PlannedChunks",
     "open_chunks",
     "open_source",
     "reset",
@@ -85,10 +86,15 @@ class _End:
     plan: Stream
     pipeline: Pipeline[bytes]
     context: Context
+    running: Running | Unseen = UNSEEN
 
     def __call__(self, outcome: Outcome, error: BaseException | None) -> None:
-        tell, pipeline = self.plan.hooks().tell, self.pipeline
-        self.context.run(tell, outcome, error, pipeline.rows, pipeline.sent)
+        told, tell, pipeline = (
+            self.running.end(outcome, error),
+            self.plan.hooks().tell,
+            self.pipeline,
+        )
+        self.context.run(tell, *told, pipeline.rows, pipeline.sent)
 
 
 class OwnChunks(AsyncChunks[Any]):
@@ -119,13 +125,27 @@ class PlannedChunks(OwnChunks):
         self._rows = source
         self._end = end
 
-    def ask(self, asked: Asked) -> Stream:
-        """The plan of the answer to this request, which it follows; before the first chunk."""
+    def ask(self, scope: Scope) -> Stream:
+        """The plan of the answer to this request, which it follows; before the first chunk.
+
+        Raises:
+            NotAcceptable: none of the formats of the plan.
+        """
         end = self._end
-        end.plan = end.plan.asked(asked)
+        end.plan = end.plan.asked(Asked.by_scope(scope))
         end.pipeline = end.plan.pipeline()
         self._steps = adrive(end.pipeline, self._rows)
+        self.show(scope)
         return end.plan
+
+    def show(self, scope: Scope, asked: Asked | None = None) -> None:
+        """Those who watch see the stream from now on, as the answer to this request."""
+        plan, pipeline = self._end.plan, self._end.pipeline
+        running = plan.born(lambda: asked or Asked.by_scope(scope), pipeline)
+        self.running = self._end.running = running
+        running.on_cancel(lambda: cut(scope))
+        if isinstance(self._rows, PooledSource):
+            running.on_cancel(self._rows.stop)
 
 
 _kept: set[asyncio.Future[None]] = set()
@@ -154,7 +174,34 @@ async def respond(
     client leaves.
     """
     with running():
-        await _respond(chunks, status, headers, scope, receive, send)
+        answering = _respond(chunks, status, headers, scope, receive, send)
+        if isinstance(chunks.running, Running):
+            answering = _cancellable(answering, chunks.running, scope.get(STATE))
+        await answering
+
+
+async def _cancellable(
+    answering: Coroutine[Any, Any, None], stream: Running, state: State | None
+) -> None:
+    """Awaits the answer, wherever it is stuck, until its stream is cancelled."""
+    loop = asyncio.get_running_loop()
+    until = asyncio.timeout(None)
+    try:
+        async with until:
+            stream.on_cancel(lambda: loop.call_soon_threadsafe(_expire, until))
+            await answering
+    except TimeoutError:
+        if not until.expired():
+            raise  # The source's own.
+        error = Cancelled(stream.id)
+        if state is not None:
+            state.error = error
+        raise error from None
+
+
+def _expire(until: asyncio.Timeout) -> None:
+    with suppress(RuntimeError):  # It is over.
+        until.reschedule(0)
 
 
 async def _respond(
@@ -248,6 +295,23 @@ async def _client_left(receive: Receive) -> None:
         pass
 
 
+def cut(scope: Scope) -> None:
+    """Resets the connection of a request (HTTP/1) at once, from any thread.
+
+    The server then says that the client has left.
+    """
+    connection = _connection(scope)
+    if connection is not None:
+        break_off(connection, drain_s=0)
+
+
+def _connection(scope: Scope) -> socket.socket | None:
+    client = scope.get("client")
+    if client and client[1] and scope.get("http_version", "1.1").startswith("1"):
+        return socket_to(client[0], int(client[1]))  # Granian gives a str.
+    return None
+
+
 async def reset(scope: Scope) -> None:
     """Resets the connection of a request (HTTP/1), whose answer has failed.
 
@@ -255,12 +319,10 @@ async def reset(scope: Scope) -> None:
     server, and to what listens beside the answer, the client has left now, and they would
     cancel what is still running, and lose the failure.
     """
-    client = scope.get("client")
-    if client and client[1] and scope.get("http_version", "1.1").startswith("1"):
-        connection = socket_to(client[0], int(client[1]))  # Granian gives a str.
-        if connection is not None:
-            await _drained(connection)
-            break_off(connection, drain_s=0)
+    connection = _connection(scope)
+    if connection is not None:
+        await _drained(connection)
+        break_off(connection, drain_s=0)
 
 
 async def _drained(connection: socket.socket) -> None:
@@ -304,6 +366,7 @@ class Answer:
             await send(_body(str(error).encode(), more=False))
             return
         chunks = open_chunks(plan, self.context)
+        chunks.show(scope)
         headers = merged(plan.headers(), self.headers)
         await respond(chunks, self.status, headers, scope, receive, send)
 

@@ -217,6 +217,7 @@ def _taken_over(iterable: Any, lane: Lane) -> AsyncChunks[bytes] | None:
             iterable.close()
 
     taken = AsyncChunks(adrive(pipeline, pooled), pooled, closed)
+    taken.running = chunks.running
     taken.first += first
     return taken
 

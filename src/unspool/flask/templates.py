@@ -10,11 +10,15 @@ from flask.globals import app_ctx
 from flask.signals import before_render_template, got_request_exception
 from jinja2 import Template
 
+from unspool import observe
 from unspool.compress import offered
+from unspool.connection import Watch
 from unspool.errors import OutsideContext
 from unspool.flask.context import ONE_CONTEXT, hold
 from unspool.flask.response import StreamResponse, response_class
 from unspool.headers import Asked, chosen_coding, coding_headers
+from unspool.observe import Running, Unseen
+from unspool.pipeline import Pipeline
 from unspool.templates import TemplateStream
 from unspool.templates.pieces import Asking, log_failure, pieces
 
@@ -109,10 +113,22 @@ def _stream(app: Any, template: Template, context: dict[str, Any], mode: str) ->
         asking = Asking(mode, Asked.by_environ(request.environ), request.method, failed)
         made, when_idle = pieces(template, context, then, asking)
         held = hold()
+        watch = Watch(held.environ)
+
+        def born(pipeline: Pipeline[Any]) -> Running | Unseen:
+            running = observe.born(lambda: asking.asked, "html", pipeline)
+            watch.heed(running)
+            return running
+
+        def closed(error: BaseException | None) -> None:
+            watch.close()
+            when_idle(lambda: held.release(error))
+
         stream = TemplateStream(
             made,
             context=held.context,
-            on_closed=lambda error: when_idle(lambda: held.release(error)),
+            on_closed=closed,
+            born=born,
             beside=lambda: [*context.values(), *held.g_values],
         )
         if held.environ["REQUEST_METHOD"] == "HEAD":

@@ -21,7 +21,7 @@ from unspool.sources.members import rows_for
 from unspool.sources.rows import RowSource
 from unspool.stream import Stream
 from unspool.types import Format
-from unspool.wsgi import Environ, open_chunks
+from unspool.wsgi import Environ, refuse
 
 __all__ = ["stream", "stream_csv"]
 
@@ -87,14 +87,19 @@ def stream(
         raise
     pipeline = plan.pipeline()
     watch = Watch(held.environ)
+    running = plan.born(lambda: Asked.by_environ(held.environ), pipeline)
+    watch.heed(running)
+    running.on_cancel(source.stop)
 
     def on_closed(outcome: Outcome, error: BaseException | None) -> None:
+        told = running.end(outcome, error)
         with ExitStack() as last_first:
-            last_first.callback(held.release, error)
+            last_first.callback(held.release, told[1])
             last_first.callback(watch.close)
-            held.context.run(plan.hooks().tell, outcome, error, pipeline.rows, pipeline.sent)
+            held.context.run(plan.hooks().tell, *told, pipeline.rows, pipeline.sent)
 
-    chunks = Chunks(drive(pipeline, source, idle=watch.check), source, on_closed, pipeline)
+    steps = drive(pipeline, source, idle=watch.check)
+    chunks = Chunks(steps, source, on_closed, pipeline, running)
     kind = response_class(current_app.response_class)  # type: ignore[arg-type]
     response = kind(chunks, status, merged(plan.headers(), (headers or {}).items()))
     if held.environ["REQUEST_METHOD"] != "HEAD":
@@ -111,7 +116,7 @@ def _asked(plan: Stream, environ: Environ) -> Stream:
     try:
         return plan.asked(Asked.by_environ(environ))
     except NotAcceptable as error:
-        open_chunks(plan, environ).close()
+        refuse(plan, environ)
         answer = Response(str(error), error.status, error.headers())
         raise exceptions.NotAcceptable(str(error), answer) from error
 

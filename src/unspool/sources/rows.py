@@ -187,6 +187,10 @@ class RowSource(Generic[T]):
         self._asked = True
         return self._now.pull(want, timeout_s)
 
+    def stop(self) -> None:
+        """Ends what another thread is pulling at its next row, which is lost."""
+        self.puller.stop()
+
     def close(self, then: Callable[[], None]) -> None:
         """Closes the rows, on the thread that pulled them, and calls `then`, once each.
 

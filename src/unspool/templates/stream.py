@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from unspool.coalesce import CHUNK_BYTES, FLUSH_AFTER_S, Coalescer
 from unspool.compress import Compressor
@@ -14,6 +14,7 @@ from unspool.drive import Chunks, drive
 from unspool.errors import UsageError, UsedTwice
 from unspool.formats.text import TextEncoder
 from unspool.headers import IDENTITY
+from unspool.observe import UNSEEN, Outcome, Running, Unseen
 from unspool.pipeline import Pipeline
 from unspool.sources.rows import RowSource
 from unspool.templates.pieces import BATCH_PIECES
@@ -32,6 +33,7 @@ class TemplateStream:
         pieces: what `Template.generate()` gives.
         context: where the template runs; a copy of the current one by default.
         on_closed: called once, after the pieces were closed, with the failure or None.
+        born: called with what makes the stream, of which it gives what those see who watch.
         beside: other objects that the template uses; if one is bound to its thread
             (sqlite3), the template is rendered on the thread that asks for chunks.
         chunk_chars: a chunk leaves when it is this long, or …
@@ -49,6 +51,7 @@ class TemplateStream:
         *,
         context: Context | None = None,
         on_closed: Callable[[BaseException | None], None] = lambda error: None,
+        born: Callable[[Pipeline[Any]], Running | Unseen] = lambda pipeline: UNSEEN,
         beside: Callable[[], Iterable[object]] = tuple,
         chunk_chars: int = CHUNK_BYTES,
         flush_after_s: float = FLUSH_AFTER_S,
@@ -58,8 +61,14 @@ class TemplateStream:
         self._flush_after_s = flush_after_s
         self._source = RowSource(pieces, context or copy_context(), beside=beside)
         self._pipeline = self._new_pipeline()
+        running = born(self._pipeline)
+        running.on_cancel(self._source.stop)
+
+        def ended(outcome: Outcome, error: BaseException | None) -> None:
+            on_closed(running.end(outcome, error)[1])
+
         steps = drive(self._pipeline, self._source)
-        self._chunks = Chunks(steps, self._source, lambda _, error: on_closed(error))
+        self._chunks = Chunks(steps, self._source, ended, running=running)
 
     def peek(self) -> None:
         """Renders up to the first piece, so that an early failure is raised here."""
@@ -84,6 +93,7 @@ class TemplateStream:
         """Back to chunks by size and age."""
         self.buffered = False
         self._pipeline = self._new_pipeline()
+        self._chunks.running.follow(self._pipeline)
         self._chunks.steps = drive(self._pipeline, self._source)
 
     def dump(
@@ -116,7 +126,10 @@ class TemplateStream:
             None if coding == IDENTITY else Compressor(coding),
             batch_rows=BATCH_PIECES,
         )
-        return Chunks(drive(pipeline, self._source), self._source, detached[1], pipeline)
+        running = self._chunks.running
+        running.follow(pipeline)
+        steps = drive(pipeline, self._source)
+        return Chunks(steps, self._source, detached[1], pipeline, running)
 
     def close(self) -> None:
         """Stops the template; its generator, with all it holds, is closed."""
