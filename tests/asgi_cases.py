@@ -192,6 +192,7 @@ class AsgiCases:
         assert rows.log == ["closed"]
         assert rows.hooks == ["on_disconnect", ("disconnect", 0, 0)]
 
+    @pytest.mark.alone
     def test_a_stuck_source_delays_no_row_and_does_not_block_the_loop(self):
         made, ticks = [], []
 

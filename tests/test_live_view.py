@@ -549,6 +549,22 @@ def test_the_socket_of_a_dead_process_is_removed(folder):
     listener.stop()
 
 
+def test_what_killed_apps_have_left_behind_is_removed_when_another_begins(folder):
+    import socket
+
+    base = folder / f"unspool-{os.geteuid()}"
+    for name in ("1-dead", "2-alive"):
+        (base / name).mkdir(mode=0o700, parents=True)
+    base.chmod(0o700)
+    with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX) as alive:
+        dead.bind(str(base / "1-dead" / "1.sock"))
+        alive.bind(str(base / "2-alive" / "2.sock"))
+        alive.listen()
+        listener = listening()
+        assert sorted(base.iterdir()) == sorted([base / "2-alive", listener.path.parent])
+        listener.stop()
+
+
 def test_a_folder_that_others_can_enter_is_refused_and_named(folder):
     open_to_all = folder / "open"
     open_to_all.mkdir(mode=0o755)

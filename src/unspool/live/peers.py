@@ -119,7 +119,7 @@ class Listener:
                 f"can have. Name a shorter folder in {DIR}."
             )
         if DIR not in os.environ:
-            private(folder.parent)
+            _sweep(private(folder.parent))
         private(folder)
         path.unlink(missing_ok=True)  # Of a process that had this number before.
         self._socket = socket.socket(socket.AF_UNIX)
@@ -172,6 +172,17 @@ def _remove(path: Path) -> None:
     if DIR not in os.environ:
         with suppress(OSError):
             path.parent.rmdir()
+
+
+def _sweep(base: Path) -> None:
+    """Removes what apps have left behind that were killed with all their processes."""
+    for path in base.glob("*/*.sock"):
+        with socket.socket(socket.AF_UNIX) as peer, suppress(OSError):
+            peer.settimeout(_ANSWER_WITHIN_S)
+            try:
+                peer.connect(str(path))
+            except ConnectionRefusedError:
+                _remove(path)
 
 
 def _line(peer: socket.socket) -> bytes:
