@@ -13,7 +13,7 @@ from helpers import reader
 
 import unspool.wsgi
 from unspool import BrokenApp, DeadlineExceeded, LengthMismatch, UsageError
-from unspool.asgi import from_wsgi
+from unspool.asgi import LEAVING, from_wsgi
 from unspool.flask import compressed, stream, stream_template_string, stream_with_context
 
 OK = "200 OK"
@@ -363,7 +363,9 @@ def test_the_environment_is_that_of_pep_3333():
             (b"x-latin", b"\xfc"),
         ],
     )
-    rest = {key: value for key, value in environ.items() if not key.startswith("wsgi.")}
+    rest = {
+        key: value for key, value in environ.items() if not key.startswith(("wsgi.", "unspool."))
+    }
     assert rest == {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "/app",
@@ -1160,3 +1162,39 @@ def test_head_has_the_headers_of_the_compressed_answer(path):
     assert head.headers == got.headers
     assert (b"content-encoding", b"gzip") in head.headers
     assert head.body == b""
+
+
+def test_whoever_asked_is_told_that_the_client_left_while_the_view_runs():
+    told, began = threading.Event(), threading.Event()
+
+    def app(environ, start_response):
+        environ[LEAVING].tell(told.set)
+        began.set()
+        in_time.append(told.wait(5))
+        environ[LEAVING].tell(late.set)  # It has left: told at once.
+        start_response(OK, [])
+        return [b"nobody reads this"]
+
+    async def main():
+        client = Client(from_wsgi(app))
+        running = asyncio.ensure_future(client.run())
+        await asyncio.to_thread(began.wait)
+        client.left.set()
+        await running
+
+    in_time, late = [], threading.Event()
+    run(main())
+    assert in_time == [True]
+    assert late.is_set()
+
+
+def test_nobody_is_told_of_a_client_that_stays():
+    told = []
+
+    def app(environ, start_response):
+        environ[LEAVING].tell(lambda: told.append(1))
+        start_response(OK, [])
+        return [b"x"]
+
+    assert get(from_wsgi(app), body=[b"a", b"b"]).body == b"x"
+    assert told == []

@@ -6,6 +6,8 @@ from helpers import new_pipeline, new_source
 from unspool import RowError
 from unspool.coalesce import CHUNK_BYTES, Coalescer
 from unspool.drive import drive
+from unspool.errors import TooManyBytes
+from unspool.formats import find
 from unspool.pipeline import Pipeline
 
 
@@ -119,3 +121,17 @@ def test_of_two_rows_at_fault_the_first_is_named_whatever_the_encoder_looks_at_f
         pipeline.feed(["b", "bad", "c", "bad", "d"], 0, 0)
     assert sent + pipeline.flush() == b"a;b;"
     assert pipeline.rows == 2
+
+
+@pytest.mark.parametrize(("most", "fails"), [(11, True), (12, False), (13, False)])
+def test_no_more_bytes_leave_than_may(most, fails):
+    p = Pipeline(find("ndjson").encoder(None), Coalescer(b"", 1, 0), max_bytes=most)
+    p.begin()
+    sent = p.feed([(1,)], 0, 0) + p.feed([(2,)], 0, 0)
+    if not fails:
+        assert sent + p.feed([(3,)], 0, 0) + p.end() == b"[1]\n[2]\n[3]\n"
+        return
+    with pytest.raises(TooManyBytes, match="more bytes than 11") as error:
+        p.feed([(3,)], 0, 0)
+    assert (error.value.limit, error.value.rows) == (11, 3)
+    assert p.sent == 8

@@ -787,3 +787,17 @@ def test_without_keep_alive_nothing_is_added(answer):
 def test_keep_alive_needs_a_format_that_has_a_blank():
     with pytest.raises(UsageError, match="keep_alive_s=1"):
         stream(ROWS, "csv", keep_alive_s=1)
+
+
+def test_an_empty_answer_can_be_looked_at_twice_and_another_cannot():
+    """Werkzeug's test client does so."""
+    environ = {}
+    setup_testing_defaults(environ)
+    empty = stream([], "ndjson")(environ, lambda *_: None)
+    assert (list(empty), list(empty)) == ([], [])
+    empty.close()
+    full = stream([(1,)], "ndjson")(environ, lambda *_: None)
+    assert list(full) == [b"[1]\n"]
+    with pytest.raises(UsedTwice):
+        list(full)
+    full.close()

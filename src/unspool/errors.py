@@ -14,6 +14,7 @@
     │   ├── TooLate                         something was changed after it was sent
     │   ├── UsedTwice                       a stream was asked for its chunks a second time
     │   ├── LengthMismatch                  the answer is not as long as it said it was
+    │   ├── TooManyBytes                    the answer is longer than it may be
     │   ├── DeadlineExceeded (TimeoutError) the stream took longer than it may
     │   ├── Cancelled                       somebody who watched it ended it
     │   └── BrokenApp                       an app does not keep to WSGI or ASGI
@@ -40,6 +41,7 @@ __all__ = [
     "SourceError",
     "StreamError",
     "TooLate",
+    "TooManyBytes",
     "UnknownFormat",
     "UnspoolError",
     "UsageError",
@@ -171,6 +173,18 @@ class Cancelled(StreamError):
     def __init__(self, id: str) -> None:
         self.id = id
         super().__init__(f"the stream {id} was cancelled.")
+
+
+class TooManyBytes(StreamError):
+    """The stream is longer than its `max_bytes`."""
+
+    def __init__(self, limit: int, rows: int) -> None:
+        self.limit = limit
+        self.rows = rows
+        super().__init__(
+            f"the answer has more bytes than {limit}, which is the limit (max_bytes); {rows} rows "
+            "were made. Raise the limit or send less."
+        )
 
 
 class BrokenApp(StreamError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import AnyStr, Final, Generic, Literal, NoReturn
 
 from unspool.coalesce import Coalescer
-from unspool.errors import DeadlineExceeded, RowError
+from unspool.errors import DeadlineExceeded, RowError, TooManyBytes
 from unspool.types import Batch, Encoder, Stage, is_columnar
 
 __all__ = ["BATCH_ROWS", "CLIENT", "MAKING", "SOURCE", "Encoded", "Phase", "Pipeline"]
@@ -62,6 +62,7 @@ class Pipeline(Generic[AnyStr]):
         *,
         batch_rows: int = BATCH_ROWS,
         deadline_s: float | None = None,
+        max_bytes: int | None = None,
         keep_alive: tuple[AnyStr, float] | None = None,
     ) -> None:
         self._encoder: Encoder[AnyStr] = encoder
@@ -69,6 +70,7 @@ class Pipeline(Generic[AnyStr]):
         self._compressor: Stage[AnyStr] | None = compressor
         self._batch_rows = batch_rows
         self._deadline_s = deadline_s
+        self._max_bytes = max_bytes
         self._keep_alive: tuple[AnyStr, float] | None = keep_alive
         self._began_at: float | None = None
         self._sent_at = 0.0
@@ -164,9 +166,7 @@ class Pipeline(Generic[AnyStr]):
         self._coalescer.hold(self._encoder.end())
         chunk = self.flush()
         if self._compressor is not None:
-            last = self._compressor.end()
-            self.sent += len(last)
-            chunk += last
+            chunk += self._counted(self._compressor.end())
         return chunk
 
     def due_in_s(self, now: float) -> float:
@@ -206,6 +206,11 @@ class Pipeline(Generic[AnyStr]):
     def _out(self, chunk: AnyStr) -> AnyStr:
         if self._compressor is not None:
             chunk = self._compressor.feed(chunk)
+        return self._counted(chunk)
+
+    def _counted(self, chunk: AnyStr) -> AnyStr:
+        if self._max_bytes is not None and self.sent + len(chunk) > self._max_bytes:
+            raise TooManyBytes(self._max_bytes, self.rows)
         self.sent += len(chunk)
         return chunk
 

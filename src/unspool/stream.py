@@ -45,6 +45,7 @@ class Stream:
         same_thread: iterate `rows` on the thread of the request, always. What a source
             that gets stuck has given before then waits with it.
         deadline_s: a stream that takes longer than this many seconds fails.
+        max_bytes: an answer that is longer than this many bytes, as they are sent, fails.
         keep_alive_s: send a byte that means nothing when there was nothing to send for this
             many seconds; for formats that have such a byte (json).
         compress: offer the client zstd, br and gzip; for the first two see the extra `compress`.
@@ -79,6 +80,7 @@ class Stream:
     formats: Sequence[str | Format] | None = None
     same_thread: bool = False
     deadline_s: float | None = None
+    max_bytes: int | None = None
     keep_alive_s: float | None = None
     compress: bool = False
     coding: str = IDENTITY
@@ -93,10 +95,11 @@ class Stream:
             ("flush_after_s", (int, float), 0),
             ("batch_rows", int, 1),
             ("deadline_s", (int, float), 0),
+            ("max_bytes", int, 0),
             ("keep_alive_s", (int, float), 0),
         ):
             value = getattr(self, name)
-            if value is None and name in {"deadline_s", "keep_alive_s"}:
+            if value is None and name in {"deadline_s", "max_bytes", "keep_alive_s"}:
                 continue
             if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
                 whole = "a whole number" if kinds is int else "a number"
@@ -149,6 +152,7 @@ class Stream:
             None if self.coding == IDENTITY else Compressor(self.coding),
             batch_rows=self.batch_rows,
             deadline_s=self.deadline_s,
+            max_bytes=self.max_bytes,
             keep_alive=self._keep_alive(),
         )
 

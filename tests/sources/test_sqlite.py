@@ -159,3 +159,16 @@ def test_a_cursor_of_aiosqlite_is_recognised(path):
     lines = asyncio.run(run()).decode().split("\r\n")
     assert lines[:2] == ["id", "1"]
     assert len(lines) == 3002
+
+
+def test_a_function_that_opens_a_connection_is_closed_after_its_query(path):
+    opened = []
+
+    def connect():
+        opened.append(sqlite3.connect(path, check_same_thread=False))
+        return opened[-1]
+
+    assert answer(sqlite.query(connect, "SELECT id FROM many LIMIT 2")) == b"id\r\n1\r\n2\r\n"
+    assert len(opened) == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")

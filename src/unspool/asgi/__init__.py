@@ -10,7 +10,7 @@ from unspool.asgi.answer import (
     stream_csv,
     stream_template,
 )
-from unspool.asgi.bridge import from_wsgi
+from unspool.asgi.bridge import LEAVING, Leaving, from_wsgi
 from unspool.asgi.guard import guard
 from unspool.asgi.items import open_items, with_context
 from unspool.asgi.live import live_view
@@ -18,9 +18,11 @@ from unspool.asgi.shutdown import running
 from unspool.asgi.types import App, Headers, Message, Receive, Scope, Send
 
 __all__ = [
+    "LEAVING",
     "Answer",
     "App",
     "Headers",
+    "Leaving",
     "Message",
     "PlannedChunks",
     "Receive",

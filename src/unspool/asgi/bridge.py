@@ -30,7 +30,10 @@ from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, RowSource, stay_here
 from unspool.sources.workers import Lane, Workers
 
-__all__ = ["from_wsgi"]
+__all__ = ["LEAVING", "Leaving", "from_wsgi"]
+
+LEAVING = "unspool.leaving"
+"""In the WSGI environment: the `Leaving` of the request."""
 
 # A request body up to this size is read before a thread is needed.
 _SMALL_BODY_BYTES = 64 * 1024
@@ -81,6 +84,33 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
+class Leaving:
+    """Whom to tell if the client leaves while the view still runs, which else would not notice.
+
+    What is told must return at once: it is called on the event loop. `cancel` of a query does.
+    """
+
+    def __init__(self) -> None:
+        self._functions: list[Callable[[], object]] = []
+        self._left = False
+        self._lock = threading.Lock()
+
+    def tell(self, function: Callable[[], object]) -> None:
+        """Calls `function` if the client leaves; now, if it has left."""
+        with self._lock:
+            if not self._left:
+                self._functions.append(function)
+                return
+        function()
+
+    def left(self) -> None:
+        """The client has left."""
+        with self._lock:
+            self._left, functions = True, self._functions[:]
+        for function in functions:
+            function()
+
+
 @dataclass
 class _Started:
     """What the application said with `start_response`, and wrote before its body."""
@@ -124,18 +154,31 @@ class _Request:
         """Runs the application and sends what it gives."""
         await self._body.read_small()
         environ = _environ(self._scope, self._body)
+        leaving = environ[LEAVING] = Leaving()
         job = self._lane.submit(self._call, environ)
         calling = asyncio.wrap_future(job)
+        watching = asyncio.ensure_future(self._watch(leaving))
         try:
             answer = await asyncio.shield(calling)
         except asyncio.CancelledError:
+            leaving.left()
             if not job.cancel():  # It runs already, or has run.
                 calling.add_done_callback(_close_unsent)
             raise
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
         if isinstance(answer, AsyncChunks):
             await self._send_chunks(answer)
         else:
             await self._send_list(answer)
+
+    async def _watch(self, leaving: Leaving) -> None:
+        """Tells if the client leaves while the view runs; afterwards `respond` looks."""
+        while (await self._body.receive())["type"] != "http.disconnect":
+            pass
+        self._body.left = True
+        leaving.left()
 
     async def _send_chunks(self, chunks: AsyncChunks[bytes]) -> None:
         try:
@@ -264,7 +307,7 @@ class _RequestBody(io.RawIOBase):
         self._loop = asyncio.get_running_loop()
         self._held = b""
         self._more = True
-        self._left = False
+        self.left = False
         self._taking = asyncio.Lock()
         self._read = asyncio.Event()
         self._changing = threading.Lock()
@@ -282,7 +325,7 @@ class _RequestBody(io.RawIOBase):
                 await self._take(_AHEAD_BYTES)
             else:
                 await self._read.wait()
-        return {"type": "http.disconnect"} if self._left else await self._receive()
+        return {"type": "http.disconnect"} if self.left else await self._receive()
 
     async def _take(self, held_max: int) -> None:
         """Takes one message, unless that much is held already."""
@@ -292,8 +335,8 @@ class _RequestBody(io.RawIOBase):
             message = await self._receive()
             with self._changing:
                 self._held += message.get("body", b"")
-            self._left = message["type"] == "http.disconnect"
-            self._more = message.get("more_body", False) and not self._left
+            self.left = message["type"] == "http.disconnect"
+            self._more = message.get("more_body", False) and not self.left
 
     def readable(self) -> bool:
         return True
@@ -301,7 +344,7 @@ class _RequestBody(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if not self._held and self._more:
             asyncio.run_coroutine_threadsafe(self._take(1), self._loop).result()
-        if not self._held and self._left:
+        if not self._held and self.left:
             raise ConnectionResetError("the client left before its request was complete.")
         with self._changing:
             size = min(len(buffer), len(self._held))

@@ -7,12 +7,17 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from unspool.cli import check, doctor, top
+from unspool.cli import check, doctor, serve, top
 from unspool.errors import UnspoolError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: dict[str, ModuleType] = {"check": check, "doctor": doctor, "top": top}
+COMMANDS: dict[str, ModuleType] = {
+    "check": check,
+    "doctor": doctor,
+    "serve": serve,
+    "top": top,
+}
 
 # Exit codes, as of grep and its kin: nothing found, something found, no way to look.
 _USAGE = 2

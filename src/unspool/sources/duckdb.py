@@ -27,7 +27,7 @@ from unspool.sources.arrow_rows import arrow_rows
 from unspool.sources.dbapi import CursorReader, Interrupt, Query
 from unspool.sources.tables import TableReader, ToRows
 
-__all__ = ["query", "reader_of"]
+__all__ = ["DuckDbQuery", "query", "reader_of"]
 
 # Before, `sql()` with parameters computes the whole result.
 _LAZY_SINCE = 2
@@ -85,10 +85,12 @@ def query(connection: Any, sql: str, parameters: Any = None) -> Query:
     >>> rows.close()
     """
     require("duckdb", extra="duckdb")
-    return _Query(connection, sql, parameters)
+    return DuckDbQuery(connection, sql, parameters)
 
 
-class _Query(Query):
+class DuckDbQuery(Query):
+    """A query on a cursor of its own; see `query`."""
+
     def execute(self, cursor: Any) -> None:
         """Executes the query, by way of Arrow where that gives the same values."""
         relation = self._relation(cursor)
@@ -109,7 +111,8 @@ class _Query(Query):
         if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
             return None
         # Otherwise large integers and UUIDs would come as decimals and text.
-        cursor.execute("SET SESSION arrow_lossless_conversion = true")
+        if not _is_lossless(cursor):  # Where the configuration is locked, setting it again fails.
+            cursor.execute("SET SESSION arrow_lossless_conversion = true")
         relation = cursor.sql(self._sql, params=next(iter(self._parameters), None))
         return relation if all(map(_is_alike, relation.types)) else None
 
@@ -151,6 +154,11 @@ def _stream_of(relation: Any) -> Any:
     require("pyarrow", extra="arrow")
     batches = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
     return batches(_ROWS)
+
+
+def _is_lossless(cursor: Any) -> bool:
+    setting = "SELECT current_setting('arrow_lossless_conversion')"
+    return bool(cursor.execute(setting).fetchall()[0][0])
 
 
 def _major(duckdb: Any) -> int:

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any
 from urllib.parse import quote
@@ -28,13 +28,16 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 def query(
-    database: str | PathLike[str] | sqlite3.Connection, sql: str, parameters: Parameters = ()
+    database: str | PathLike[str] | sqlite3.Connection | Callable[[], sqlite3.Connection],
+    sql: str,
+    parameters: Parameters = (),
 ) -> Query:
     """The rows of `sql`.
 
     Args:
-        database: the path of a database file, which is opened for reading only; or an open
-            connection, for use on its thread.
+        database: the path of a database file, which is opened for reading only; an open
+            connection, for use on its thread; or a function that opens one, with
+            `check_same_thread=False`.
         sql: a query.
         parameters: the values of its placeholders.
 
@@ -47,6 +50,8 @@ def query(
     """
     if isinstance(database, sqlite3.Connection):
         return Query(database, sql, parameters)
+    if callable(database):
+        return _OwnQuery(database, sql, parameters)
     path = fspath(database)
 
     def connect() -> sqlite3.Connection:

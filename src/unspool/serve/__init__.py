@@ -1,0 +1,6 @@
+"""Databases and files behind streamed downloads: what `unspool serve` runs."""
+
+from unspool.serve.app import create_app
+from unspool.serve.settings import Settings
+
+__all__ = ["Settings", "create_app"]

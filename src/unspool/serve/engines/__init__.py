@@ -1,0 +1,3 @@
+"""The databases: a module each."""
+
+__all__: list[str] = []
