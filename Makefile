@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+SERVE_PORT ?= 8001
 BIN := .venv/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 # Other Pythons found on this machine; the fast tests run on each.
@@ -27,11 +28,13 @@ SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfi
 
 .PHONY: run test check unit sanitize fuzz flasks quarts duckdbs pythons peers docs bench pins servers clean
 
+# The example app, and beside it the same data behind `unspool serve`.
 run: .venv/run
 	$(BIN)/python examples/flights/data.py
-	@echo "Open http://127.0.0.1:$(PORT)/  (stop with Ctrl-C)"
+	@echo "The example app: http://127.0.0.1:$(PORT)/  (stop with Ctrl-C)"
+	@$(BIN)/unspool serve .cache/flights.duckdb --port $(SERVE_PORT) & trap "kill $$!" EXIT; \
 	$(BIN)/gunicorn --chdir examples/flights --worker-class gthread --threads 16 \
-	    --env FLIGHTS_DB=$(CURDIR)/.cache/flights.duckdb --bind 127.0.0.1:$(PORT) \
+	    --env FLIGHTS_DB=$(CURDIR)/.cache/flights.duckdb --env SERVE_PORT=$(SERVE_PORT) --bind 127.0.0.1:$(PORT) \
 	    --no-control-socket --log-level warning app:app
 
 test: check unit $(if $(shell command -v gcc),sanitize) flasks quarts duckdbs pythons peers docs
@@ -104,7 +107,7 @@ docs: .venv/test
 ROUNDS := 3
 BENCHES := $(filter-out bench/common.py bench/table.py bench/picture.py,$(wildcard bench/*.py))
 
-bench: .venv/test .cache/postgres .cache/mariadb .cache/sqlite3
+bench: .venv/test .cache/postgres .cache/mariadb .cache/sqlite3 .cache/datasette
 	rm -f .cache/bench/aims.json
 	for file in $(BENCHES) bench/picture.py; do \
 	    echo "$$file:"; BENCH_ROUNDS=$(ROUNDS) $(BIN)/python $$file || exit 1; \
@@ -143,6 +146,9 @@ pins: .venv/test
 	mkdir -p $(@D)
 	command -v npm || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq nodejs npm)
 	ln -sf "$$(command -v node)" $@
+
+.cache/datasette:
+	$(BIN)/pip install -q --target $@ datasette==0.65.5
 
 .cache/duckdb-%: .venv/test
 	$(BIN)/pip install -q --no-deps --target $@ duckdb==$*

@@ -142,7 +142,9 @@ def read(port: int, path: str) -> tuple[float, float, int]:
     buffer = memoryview(bytearray(1 << 20))
     with closing(socket.create_connection(("127.0.0.1", port), timeout=600)) as connection:
         started = time.perf_counter()
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n".encode())
+        host = f"Host: 127.0.0.1:{port}"
+        request = f"GET {path} HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
         head, first = read_head(connection)
         wire_bytes, tail = len(head), head[-5:]
         while got := connection.recv_into(buffer):

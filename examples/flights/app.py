@@ -1,19 +1,21 @@
-"""Four ways of streaming from Flask, on real data. `make run` starts it."""
+"""Four ways of streaming from Flask, on real data, and a view of it all. `make run` starts it."""
 
 from __future__ import annotations
 
 import inspect
+import os
 import time
 
 import data
 import flask
 from markupsafe import escape
 
-from unspool.flask import stream, stream_template, stream_with_context
+from unspool.flask import LiveView, stream, stream_template, stream_with_context
 from unspool.templates import defer
 
 app = flask.Flask(__name__)
 app.jinja_env.add_extension("unspool.templates.Streaming")
+LiveView(app)
 con = data.connect()
 
 
@@ -73,4 +75,5 @@ def paced(rows, seconds):
 @app.get("/")
 def index():
     ways = [flights, flights_html, hello, dashboard]
-    return flask.render_template("index.html", code=[inspect.getsource(view) for view in ways])
+    code = [inspect.getsource(view) for view in ways]
+    return flask.render_template("index.html", code=code, serve=os.environ.get("SERVE_PORT"))

@@ -1,7 +1,5 @@
 """`unspool serve` as a process, and a client that sends what it is told to."""
 
-import asyncio
-import hashlib
 import os
 import signal
 import socket
@@ -81,24 +79,3 @@ def get(port, target, *headers, method="GET", host="localhost", timeout=30):
 
 def _bytes(text):
     return text if isinstance(text, bytes) else text.encode("latin-1")
-
-
-async def download(port, path):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-    writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-    head = await reader.readuntil(b"\r\n\r\n")
-    digest, size = hashlib.sha256(), 0
-    while chunk := await reader.read(2**16):
-        digest.update(chunk)
-        size += len(chunk)
-    writer.close()
-    return int(head.split()[1]), size, digest.hexdigest()
-
-
-async def many(port, paths):
-    return await asyncio.gather(*(download(port, path) for path in paths))
-
-
-def downloads(port, paths):
-    """Run by a process of its own, so that what is measured here is the server's time."""
-    return asyncio.run(many(port, paths))

@@ -20,12 +20,6 @@ HELP = "serve databases and files as downloads of any size"
 
 _TOKEN = "UNSPOOL_TOKEN"  # noqa: S105 (the name of a variable)
 
-# Views and batches at the same time: of data, where a view holds a thread until its first row is
-# there, so that there are more of them than one client may have streams; and of all else, which
-# never waits behind data.
-_DATA_THREADS = 12
-_OTHER_THREADS = 8
-
 # Streams that still run when the server is told to stop: they are broken off.
 _GRACE_S = 1
 
@@ -71,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     uvicorn = require("uvicorn", extra="serve")
     require("flask", extra="serve")
-    from unspool.serve import Settings, create_app  # noqa: PLC0415
+    from unspool.serve import Settings, create_app, in_lanes  # noqa: PLC0415
 
     token = arguments.token if arguments.token is not None else os.environ.get(_TOKEN)
     settings = Settings(
@@ -85,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     app = create_app(arguments.sources, settings)
     logging.getLogger("uvicorn.error").addFilter(_in_one_line)
     config = uvicorn.Config(
-        _bridged(app),
+        in_lanes(app),
         http="h11",  # It stops at 64 KiB of request line and headers.
         log_level="warning",
         access_log=False,
@@ -100,20 +94,6 @@ def run(arguments: argparse.Namespace) -> int:
             uvicorn.Server(config).run(sockets=[listening])
     app.extensions["unspool.serve"].catalog.close()
     return 0
-
-
-def _bridged(app: Any) -> Any:
-    """The app for uvicorn, with threads for data and others for what is small."""
-    from unspool.asgi import from_wsgi  # noqa: PLC0415
-
-    data, other = from_wsgi(app, threads=_DATA_THREADS), from_wsgi(app, threads=_OTHER_THREADS)
-
-    async def bridged(scope: Any, receive: Any, send: Any) -> None:
-        path: str = scope.get("path", "")
-        is_small = path.endswith("/") or (path.startswith("/-/") and "/count/" not in path)
-        await (other if is_small else data)(scope, receive, send)
-
-    return bridged
 
 
 def _is_loopback(host: str) -> bool:

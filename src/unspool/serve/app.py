@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from http import HTTPStatus
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
@@ -16,12 +14,14 @@ from werkzeug.exceptions import HTTPException
 
 from unspool.asgi import LEAVING
 from unspool.errors import TooManyBytes, UnspoolError, shown
-from unspool.flask import LiveView, stream
+from unspool.flask import stream
 from unspool.formats import FORMATS as ALL_FORMATS
 from unspool.formats import find, suffixes
 from unspool.serve.access import Clients, add_security_headers, check_host, check_token
 from unspool.serve.engines.base import Engine
+from unspool.serve.lanes import Courtesy
 from unspool.serve.openapi import openapi
+from unspool.serve.pages import pages
 from unspool.serve.problems import (
     BadParameter,
     BadStatement,
@@ -75,6 +75,7 @@ class Serving:
     settings: Settings
     clients: Clients
     alarms: Alarms = field(default_factory=Alarms)
+    courtesy: Courtesy = field(default_factory=Courtesy)
 
     @property
     def sources(self) -> dict[str, Engine]:
@@ -111,9 +112,7 @@ def create_app(sources: Sequence[str], settings: Settings | None = None) -> Flas
     app.register_error_handler(Problem, _answer_problem)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_failure)
-    if find_spec("unspool.serve.pages"):
-        app.register_blueprint(import_module("unspool.serve.pages").pages)
-    LiveView(app, token=settings.token)
+    app.register_blueprint(pages)
     return app
 
 
@@ -335,6 +334,7 @@ def _answer(
 ) -> Response:
     """The rows as the answer, unless they are known to be too many."""
     serving = _serving()
+    serving.courtesy.give_way()
     leave = serving.clients.enter(_client())
     try:
         if limits.rows is not None and request.method != "HEAD" and too_many(limits.rows):
@@ -348,6 +348,7 @@ def _answer(
             rows=limits.rows,
             first_s=limits.first_s,
             all_s=limits.all_s,
+            give_way=serving.courtesy.give_way,
         )
         _cancel_if_left(rows)
         return stream(

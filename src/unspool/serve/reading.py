@@ -69,6 +69,7 @@ class LimitedReader:
         rows: the most rows; one more is a failure, after these were given.
         first_s: seconds until the first row, or the end, must be there.
         all_s: seconds until the end, counted from the same moment.
+        give_way: called before each batch but the first; may block for a moment.
 
     Raises, when rows are read: BeyondLimit; what the reader raises.
     """
@@ -81,12 +82,14 @@ class LimitedReader:
         rows: int | None,
         first_s: float,
         all_s: float | None,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._reader = reader
         self._alarms = alarms
         self._rows_max = rows
         self._first_s = first_s
         self._all_s = all_s
+        self._give_way = give_way
         self._rows = 0
         self._expired_s: float | None = None
         self._put_off: Callable[[], None] | None = None
@@ -108,6 +111,8 @@ class LimitedReader:
         if self._put_off is None and self._first:
             self._began_at = monotonic()
             self._set(self._first_s if self._all_s is None else min(self._first_s, self._all_s))
+        elif not self._first:
+            self._give_way()
         try:
             rows = self._reader.read_batch(want)
         except Exception as error:
