@@ -5,7 +5,6 @@ import json
 import pytest
 from serve import zoo
 
-from unspool import Cancelled
 from unspool.serve import Settings, create_app
 
 SUFFIXES = ["csv", "xlsx", "parquet", "ndjson", "json", "arrow", "tsv", "html", "md", "xml"]
@@ -162,30 +161,6 @@ def test_settings_are_where_pages_look_for_them():
     made = create_app([str(zoo.__file__).replace("zoo.py", "people.csv")], Settings(max_rows=5))
     assert made.config["UNSPOOL_SETTINGS"].max_rows == 5
     assert list(made.extensions["unspool.serve"].sources) == ["people"]
-
-
-def test_a_download_is_seen_in_the_live_view_and_can_be_cancelled(app):
-    client = app.test_client()
-    sql = "SELECT a.id, b.name FROM zoo a, zoo b, zoo c"
-    query = {"sql": f"{sql} LIMIT 5000000", "_stream": "a-download"}
-    answer = client.get("/duckdb/-/sql.csv", query_string=query)
-    assert answer.status_code == 200
-    chunks = iter(answer.response)
-    next(chunks)
-    records = client.get("/-/streams/all.json").json["streams"]
-    assert [each["format"] for each in records if each["id"] == "a-download"] == ["csv"]
-    cancel = client.post("/-/streams/a-download/cancel", headers={"X-Requested-With": "test"})
-    assert cancel.status_code == 202
-    with pytest.raises(Cancelled):
-        list(chunks)
-    assert "unspool" in client.get("/-/metrics").text
-
-
-def test_the_live_view_wants_the_token_too(places):
-    guarded = create_app([places["sqlite"]], Settings(token="secret")).test_client()
-    for path in ("/-/streams/", "/-/streams/all.json", "/-/metrics"):
-        assert guarded.get(path).status_code == 401
-        assert guarded.get(path, headers={"Authorization": "Bearer secret"}).status_code == 200
 
 
 def test_a_table_that_cannot_be_read_is_told_without_where_it_is(tmp_path):
