@@ -112,7 +112,7 @@ def test_a_failure_of_ours_says_nothing_of_us(app, monkeypatch):
     def broken(*_):
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("unspool.serve.app.openapi", broken)
+    monkeypatch.setattr("unspool.serve.data.openapi", broken)
     answer = app.test_client().get("/-/openapi.json")
     assert answer.status_code == 500
     assert answer.mimetype == "application/problem+json"

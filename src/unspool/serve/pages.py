@@ -30,6 +30,7 @@ from unspool._optional import require
 from unspool.flask import stream_template
 from unspool.observe import unseen
 from unspool.serve.catalog import Table
+from unspool.serve.data import FORMATS
 from unspool.serve.engines.base import Engine
 from unspool.serve.links import (
     OPERATORS,
@@ -234,12 +235,6 @@ def _page(template: str, **context: Any) -> TemplateStream:
         return stream_template(template, **context)
 
 
-def _formats() -> dict[str, tuple[str, str]]:
-    from unspool.serve.app import FORMATS  # noqa: PLC0415 (which imports this module)
-
-    return FORMATS
-
-
 def _sources() -> dict[str, Engine]:
     return current_app.extensions["unspool.serve"].sources  # type: ignore[no-any-return]
 
@@ -328,7 +323,7 @@ def _taken(name: str, url_of: Callable[[str], str]) -> dict[str, Any]:
     """The downloads, and the lines to copy."""
     formats = [
         {"label": label, "url": url_of(suffix), "filename": f"{name}.{suffix}"}
-        for suffix, (_, label) in _formats().items()
+        for suffix, (_, label) in FORMATS.items()
     ]
     host = request.host_url.rstrip("/")
     return {
