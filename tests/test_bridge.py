@@ -1198,3 +1198,78 @@ def test_nobody_is_told_of_a_client_that_stays():
 
     assert get(from_wsgi(app), body=[b"a", b"b"]).body == b"x"
     assert told == []
+
+
+def test_whoever_asked_is_told_that_the_client_left_while_the_body_waits():
+    told, waits = threading.Event(), threading.Event()
+    in_time = []
+
+    def app(environ, start_response):
+        environ[LEAVING].tell(told.set)
+        start_response(OK, [])
+        yield b"x"
+        waits.set()
+        in_time.append(told.wait(5))
+
+    async def main():
+        client = Client(from_wsgi(app))
+        running = asyncio.ensure_future(client.run())
+        await asyncio.to_thread(waits.wait)
+        client.left.set()
+        await running
+
+    run(main())
+    for _ in range(100):
+        if in_time:
+            break
+        time.sleep(0.05)
+    assert in_time == [True]
+
+
+def test_nobody_is_told_of_a_body_that_ends():
+    told = []
+
+    def app(environ, start_response):
+        environ[LEAVING].tell(lambda: told.append(1))
+        start_response(OK, [])
+        yield b"x"
+
+    assert get(from_wsgi(app)).body == b"x"
+    assert told == []
+
+
+def test_a_page_that_waits_for_a_block_lets_go_of_its_thread_when_the_client_leaves():
+    from unspool.templates import defer
+
+    app = flask.Flask("test")
+    app.jinja_env.add_extension("unspool.templates.Streaming")
+    go_on, begun = threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        go_on.wait(20)
+
+    @app.get("/")
+    def page():
+        return stream_template_string(
+            "shell{% defer x %}{{ slow }}{% enddefer %}", slow=defer(wait)
+        )
+
+    @app.get("/small")
+    def small():
+        return "small"
+
+    bridge = from_wsgi(app, threads=1)
+
+    async def main():
+        client = Client(bridge)
+        running = asyncio.ensure_future(client.run())
+        await asyncio.to_thread(begun.wait)
+        client.left.set()
+        await running
+        return await asyncio.wait_for(asyncio.ensure_future(Client(bridge, "/small").run()), 5)
+
+    try:
+        assert run(main()).body == b"small"
+    finally:
+        go_on.set()

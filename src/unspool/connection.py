@@ -12,9 +12,10 @@ import ctypes
 import os
 import socket
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from unspool.observe import Running, Unseen
 
 __all__ = [
     "DRAIN_S",
+    "LEAVING",
+    "Leaving",
     "StreamWarning",
     "Watch",
     "break_off",
@@ -44,6 +47,38 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _warned: set[str] = set()
+
+
+LEAVING = "unspool.leaving"
+"""In the WSGI environment, where there is one: the `Leaving` of the request."""
+
+
+class Leaving:
+    """Whom to tell if the client leaves before the answer is whole: of views and bodies that wait.
+
+    They would not notice else. What is told must return at once: it is called on the event loop.
+    `cancel` of a query does.
+    """
+
+    def __init__(self) -> None:
+        self._functions: list[Callable[[], object]] = []
+        self._left = False
+        self._lock = threading.Lock()
+
+    def tell(self, function: Callable[[], object]) -> None:
+        """Calls `function` if the client leaves; now, if it has left."""
+        with self._lock:
+            if not self._left:
+                self._functions.append(function)
+                return
+        function()
+
+    def left(self) -> None:
+        """The client has left."""
+        with self._lock:
+            self._left, functions = True, self._functions[:]
+        for function in functions:
+            function()
 
 
 class StreamWarning(UserWarning):

@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection, IncompleteRead
+from urllib.parse import quote
 
 import duckdb
 import pytest
@@ -13,8 +14,9 @@ from serve.running import get, serving
 from unspool.serve.lanes import Courtesy
 
 # Runs until it is interrupted, and gives no row until then.
-ENDLESS = "SELECT+count(*)+FROM+items+a,items+b,items+c,items+d+WHERE+a.id%2Bb.id%2Bc.id%2Bd.id<0"
+ENDLESS = "SELECT count(*) AS n FROM items a, items b WHERE a.name || b.name = 'x'"
 STATEMENTS = 8
+PAGES = 20
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,7 @@ def shop(tmp_path_factory):
     with duckdb.connect(path) as connection:
         connection.execute("CREATE TABLE items AS SELECT range AS id, md5(range::VARCHAR) AS name"
                            " FROM range(1000000)")  # fmt: skip
+        connection.execute(f"CREATE VIEW slow AS {ENDLESS}")
     return str(path)
 
 
@@ -71,9 +74,19 @@ def test_statements_that_take_their_time_keep_neither_tables_nor_pages_waiting(s
     options = ["--max-streams", str(STATEMENTS + 2)]
     with serving(shop, *options, cwd=tmp_path) as (port, _, _), ExitStack() as leaving:
         for _ in range(STATEMENTS):
-            leaving.enter_context(closing(begin(port, f"/shop/-/sql.csv?sql={ENDLESS}")))
+            leaving.enter_context(closing(begin(port, f"/shop/-/sql.csv?sql={quote(ENDLESS)}")))
         time.sleep(0.5)
         assert get(port, "/shop/items.csv?_limit=3", timeout=20)[0] == 200
+        assert get(port, "/shop/items/", timeout=20)[0] == 200
+        assert get(port, "/-/health", timeout=20)[0] == 200
+
+
+def test_pages_that_wait_for_their_slow_parts_keep_no_other_waiting(shop, tmp_path):
+    options = ["--max-streams", str(3 * PAGES)]  # A page asks for a count and for rows.
+    with serving(shop, *options, cwd=tmp_path) as (port, _, _), ExitStack() as leaving:
+        for _ in range(PAGES):
+            page = leaving.enter_context(closing(begin(port, "/shop/slow/")))
+            assert page.getresponse().read(100).startswith(b"<!doctype html>")
         assert get(port, "/shop/items/", timeout=20)[0] == 200
         assert get(port, "/-/health", timeout=20)[0] == 200
 

@@ -10,12 +10,13 @@ from unspool.asgi.answer import (
     stream_csv,
     stream_template,
 )
-from unspool.asgi.bridge import LEAVING, Leaving, from_wsgi
+from unspool.asgi.bridge import from_wsgi
 from unspool.asgi.guard import guard
 from unspool.asgi.items import open_items, with_context
 from unspool.asgi.live import live_view
 from unspool.asgi.shutdown import running
 from unspool.asgi.types import App, Headers, Message, Receive, Scope, Send
+from unspool.connection import LEAVING, Leaving
 
 __all__ = [
     "LEAVING",

@@ -21,6 +21,7 @@ from unspool.asgi.answer import respond
 from unspool.asgi.shutdown import end_running, require_asyncio
 from unspool.asgi.types import App, Message, Receive, Scope, Send
 from unspool.coalesce import Coalescer
+from unspool.connection import LEAVING, Leaving
 from unspool.drive import AsyncChunks, Chunks, adrive
 from unspool.errors import BrokenApp, UsageError, shown
 from unspool.formats.text import TextEncoder
@@ -30,10 +31,7 @@ from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller, RowSource, stay_here
 from unspool.sources.workers import Lane, Workers
 
-__all__ = ["LEAVING", "Leaving", "from_wsgi"]
-
-LEAVING = "unspool.leaving"
-"""In the WSGI environment: the `Leaving` of the request."""
+__all__ = ["from_wsgi"]
 
 # A request body up to this size is read before a thread is needed.
 _SMALL_BODY_BYTES = 64 * 1024
@@ -84,33 +82,6 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-class Leaving:
-    """Whom to tell if the client leaves while the view still runs, which else would not notice.
-
-    What is told must return at once: it is called on the event loop. `cancel` of a query does.
-    """
-
-    def __init__(self) -> None:
-        self._functions: list[Callable[[], object]] = []
-        self._left = False
-        self._lock = threading.Lock()
-
-    def tell(self, function: Callable[[], object]) -> None:
-        """Calls `function` if the client leaves; now, if it has left."""
-        with self._lock:
-            if not self._left:
-                self._functions.append(function)
-                return
-        function()
-
-    def left(self) -> None:
-        """The client has left."""
-        with self._lock:
-            self._left, functions = True, self._functions[:]
-        for function in functions:
-            function()
-
-
 @dataclass
 class _Started:
     """What the application said with `start_response`, and wrote before its body."""
@@ -147,6 +118,7 @@ class _Request:
         self._send = send
         self._body = _RequestBody(receive)
         self._started = _Started()
+        self._leaving = Leaving()
         self._context = copy_context()
         self._context.run(stay_here.set, True)
 
@@ -154,14 +126,14 @@ class _Request:
         """Runs the application and sends what it gives."""
         await self._body.read_small()
         environ = _environ(self._scope, self._body)
-        leaving = environ[LEAVING] = Leaving()
+        environ[LEAVING] = self._leaving
         job = self._lane.submit(self._call, environ)
         calling = asyncio.wrap_future(job)
-        watching = asyncio.ensure_future(self._watch(leaving))
+        watching = asyncio.ensure_future(self._watch())
         try:
             answer = await asyncio.shield(calling)
         except asyncio.CancelledError:
-            leaving.left()
+            self._leaving.left()
             if not job.cancel():  # It runs already, or has run.
                 calling.add_done_callback(_close_unsent)
             raise
@@ -173,12 +145,12 @@ class _Request:
         else:
             await self._send_list(answer)
 
-    async def _watch(self, leaving: Leaving) -> None:
+    async def _watch(self) -> None:
         """Tells if the client leaves while the view runs; afterwards `respond` looks."""
         while (await self._body.receive())["type"] != "http.disconnect":
             pass
         self._body.left = True
-        leaving.left()
+        self._leaving.left()
 
     async def _send_chunks(self, chunks: AsyncChunks[bytes]) -> None:
         try:
@@ -214,7 +186,8 @@ class _Request:
         return self._started.status, encode
 
     def _pieces(self, iterable: Iterable[bytes]) -> AsyncChunks[bytes]:
-        puller: Puller[bytes] = Puller(_Pieces(iterable, self._started), self._context)
+        pieces = _Pieces(iterable, self._started, self._leaving)
+        puller: Puller[bytes] = Puller(pieces, self._context)
         source = PooledSource(puller, self._lane, deep=True)
         if self._scope["method"] != "HEAD" or self._started.status is None:
             source.start()
@@ -268,16 +241,27 @@ def _taken_over(iterable: Any, lane: Lane) -> AsyncChunks[bytes] | None:
 class _Pieces(Iterator[bytes]):
     """The pieces of an application's body, checked, after what it wrote before."""
 
-    def __init__(self, iterable: Iterable[bytes], started: _Started) -> None:
+    def __init__(self, iterable: Iterable[bytes], started: _Started, leaving: Leaving) -> None:
         self._iterable = iterable
         self._pieces = iter(iterable)
         self._started = started
+        self._leaving = leaving
+        self._ended = False
 
     def __next__(self) -> bytes:
         if self._started.written:
             written, self._started.written[:] = list(self._started.written), []
             return b"".join(map(_checked, written))
-        return _checked(next(self._pieces))
+        try:
+            return _checked(next(self._pieces))
+        except StopIteration:
+            self._ended = True
+            raise
+
+    def cancel(self) -> None:
+        """Ends a wait for the next piece, where the application has asked to be told."""
+        if not self._ended:
+            self._leaving.left()
 
     def close(self) -> None:
         close = getattr(self._iterable, "close", None)

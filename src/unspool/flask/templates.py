@@ -12,7 +12,7 @@ from jinja2 import Template
 
 from unspool import observe
 from unspool.compress import offered
-from unspool.connection import Watch
+from unspool.connection import LEAVING, Watch
 from unspool.errors import OutsideContext
 from unspool.flask.context import ONE_CONTEXT, hold
 from unspool.flask.response import StreamResponse, response_class
@@ -131,6 +131,8 @@ def _stream(app: Any, template: Template, context: dict[str, Any], mode: str) ->
             born=born,
             beside=lambda: [*context.values(), *held.g_values],
         )
+        if LEAVING in held.environ:
+            held.environ[LEAVING].tell(stream.stop)
         if held.environ["REQUEST_METHOD"] == "HEAD":
             return stream
     stream.peek()

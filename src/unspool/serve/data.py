@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from unspool.asgi import LEAVING
+from unspool.connection import LEAVING
 from unspool.errors import TooManyBytes, UnspoolError, shown
 from unspool.flask import stream
 from unspool.formats import FORMATS as ALL_FORMATS

@@ -16,9 +16,12 @@ from unspool.asgi.types import App, Message, Receive, Scope, Send
 
 __all__ = ["Courtesy", "in_lanes"]
 
-# Of each lane. A view of rows holds a thread until its first row is there, which may take a minute;
-# but the more threads make rows, the longer it takes until something small has its turn.
-_THREADS = 8
+# A view of rows holds a thread until its first row is there, which may take a minute; but the more
+# threads make rows, the longer it takes until something small has its turn.
+_ROWS_THREADS = 8
+
+# A page holds one while it waits for its slow parts, and does nothing meanwhile.
+_SMALL_THREADS = 64
 
 # Rows wait no longer than this for a small answer, so that many of those do not stop them.
 _PATIENCE_S = 0.1
@@ -51,8 +54,8 @@ class Courtesy:
 def in_lanes(app: Flask) -> App:
     """The app of `create_app`, with its live view, for an ASGI server."""
     serving = app.extensions["unspool.serve"]
-    tables, statements, other = (from_wsgi(app, threads=_THREADS) for _ in range(3))
-    first = _first(other, serving.courtesy)
+    tables, statements = (from_wsgi(app, threads=_ROWS_THREADS) for _ in range(2))
+    first = _first(from_wsgi(app, threads=_SMALL_THREADS), serving.courtesy)
 
     async def lanes(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")

@@ -16,6 +16,7 @@ from typing import Any
 from flask import current_app, request
 from werkzeug.test import EnvironBuilder
 
+from unspool.connection import LEAVING
 from unspool.errors import RowError
 from unspool.observe import unseen
 from unspool.serve.problems import Problem
@@ -44,7 +45,7 @@ _DECIMAL = re.compile(r"-?\d+\.\d+")
 _ARGUMENTS = re.compile(r"\([\d, ]*\)")
 
 # The request of the page lends these to the requests that are made for it.
-_LENT = ("REMOTE_ADDR", "HTTP_AUTHORIZATION", "HTTP_HOST")
+_LENT = ("REMOTE_ADDR", "HTTP_AUTHORIZATION", "HTTP_HOST", LEAVING)
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,10 @@ class TemplateStream:
         """Stops the template; its generator, with all it holds, is closed."""
         self._chunks.close()
 
+    def stop(self) -> None:
+        """Ends a wait for the next piece, from any thread: there will be no more."""
+        self._source.stop()
+
     def __iter__(self) -> Iterator[str]:
         return self
 
