@@ -98,7 +98,8 @@ def mariadb():
     """Host, port, user, password and database of an empty MariaDB database, as a dict."""
     with folder("mysql") as (at, as_user):
         port, config = free_port(), at / "my.cnf"
-        config.write_text(MARIADB)
+        # Its own folder for temporary tables: those of two that begin together have the same names.
+        config.write_text(f"{MARIADB}tmpdir={at}\n")
         quiet = {"stdout": subprocess.DEVNULL, "check": True, "cwd": at, **as_user}
         common = [f"--defaults-file={config}", f"--datadir={at / 'data'}"]
         install = ["--auth-root-authentication-method=normal", "--skip-test-db"]

@@ -320,9 +320,9 @@ PASSES = {
     each for each in hostile.each([*hostile.WRITES, *hostile.FILES]) if each not in PASSES
 ])  # fmt: skip
 def test_each_database_is_locked_without_the_check(client, untouched, monkeypatch, source, sql):
-    from unspool.serve import app
+    from unspool.serve import data
     from unspool.serve.statement import Checked
 
-    monkeypatch.setattr(app, "check", lambda sql, engine: Checked(sql, 0))
+    monkeypatch.setattr(data, "check", lambda sql, engine: Checked(sql, 0))
     answer = client.get(f"/{source}/-/sql.ndjson", query_string={"sql": sql})
     assert "root:" not in answer.text  # What it read is of the source, at most.
