@@ -101,9 +101,10 @@ class AsgiCases:
         assert rows.log == ["closed"]
         assert rows.hooks[-1] == ("disconnect", 0, 0)
 
-    def test_a_failure_before_the_first_row_is_a_real_status(self, new_rows):
+    @pytest.mark.parametrize("format", ["csv", "json", "xlsx"])
+    def test_a_failure_before_the_first_row_is_a_real_status(self, new_rows, format):
         rows = new_rows(fail_at=0)
-        answer = get(self.watched(rows))
+        answer = get(self.watched(rows, format=format))
         assert (answer.status, answer.ended) == (500, True)
         assert rows.log == ["started", "closed"]
         assert rows.hooks == [("on_error", "boom"), ("error", 0, 0)]
@@ -192,6 +193,7 @@ class AsgiCases:
         assert rows.log == ["closed"]
         assert rows.hooks == ["on_disconnect", ("disconnect", 0, 0)]
 
+    @pytest.mark.alone
     @pytest.mark.alone
     def test_a_stuck_source_delays_no_row_and_does_not_block_the_loop(self):
         made, ticks = [], []

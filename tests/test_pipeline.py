@@ -88,17 +88,19 @@ def test_the_rows_before_a_bad_one_are_kept_and_the_error_has_its_number_in_the_
     with pytest.raises(RowError) as caught:
         p.feed([(3, 4), (5, 6), (7,), (8, 9)], 0, 0)
     assert caught.value.row == 4
-    assert p.flush() == b"3,4\r\n5,6\r\n"
+    assert p.rest() == b"3,4\r\n5,6\r\n"
     assert p.rows == 3
 
 
-def test_a_bad_first_row_leaves_nothing():
-    p = new_pipeline("csv", columns=["a", "b"])
+@pytest.mark.parametrize("format", ["csv", "json", "xlsx", "html"])
+def test_a_bad_first_row_leaves_nothing(format):
+    p = new_pipeline(format, columns=["a", "b"])
     p.begin()
     with pytest.raises(RowError) as caught:
         p.feed([(1,)], 0, 0)
     assert caught.value.row == 1
-    assert p.flush() == b""
+    assert p.rest() == b""
+    assert p.sent == 0
 
 
 def test_of_two_rows_at_fault_the_first_is_named_whatever_the_encoder_looks_at_first():

@@ -111,10 +111,11 @@ class TestPlainAsgi(AsgiCases):
         headers = [("Vary", "Origin"), ("Content-Length", "7")]
         self.check_compressed_headers(Answer(plan, headers=headers))
 
-    def test_a_failure_before_the_first_row_is_a_real_status(self, new_rows):
+    @pytest.mark.parametrize("format", ["csv", "json", "xlsx"])
+    def test_a_failure_before_the_first_row_is_a_real_status(self, new_rows, format):
         """The server gives it: nothing was sent."""
         rows = new_rows(fail_at=0)
-        answer = get(self.watched(rows))
+        answer = get(self.watched(rows, format=format))
         assert isinstance(answer.error, LookupError)
         assert (answer.status, answer.ended) == (None, False)
         assert rows.hooks == [("on_error", "boom"), ("error", 0, 0)]

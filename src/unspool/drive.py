@@ -56,7 +56,7 @@ def drive(
             yield chunk
         pipeline.check_cancelled()
     except Exception:
-        if chunk := pipeline.flush():
+        if chunk := pipeline.rest():
             pipeline.phase = CLIENT
             yield chunk
         raise
@@ -87,7 +87,7 @@ async def adrive(
             yield chunk
         pipeline.check_cancelled()
     except Exception:
-        if chunk := pipeline.flush():
+        if chunk := pipeline.rest():
             pipeline.phase = CLIENT
             yield chunk
         raise

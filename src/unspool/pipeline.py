@@ -106,7 +106,7 @@ class Pipeline(Generic[AnyStr]):
 
         Raises:
             RowError: with the row's number in the stream. The rows before it are held,
-                and `flush` gives them.
+                and `rest` gives them.
             DeadlineExceeded: see `check_deadline`.
         """
         self.check_deadline(made_at, now)
@@ -160,6 +160,14 @@ class Pipeline(Generic[AnyStr]):
     def flush(self) -> AnyStr:
         """All that is held, now."""
         return self._out(self._coalescer.flush())
+
+    def rest(self) -> AnyStr:
+        """All that is held, after a failure: nothing, if no row was before it.
+
+        What stands before the first row leaves with that row, or a failure could no longer have a
+        status of its own.
+        """
+        return self.flush() if self.rows or self.sent else self._coalescer.empty
 
     def end(self) -> AnyStr:
         """What is held and what stands after the last row."""

@@ -3,6 +3,7 @@ import pytest
 
 from unspool import TooLate, WouldBuffer
 from unspool.flask import StreamResponse, stream, stream_csv
+from unspool.formats import FORMATS
 
 
 def rows(count=3):
@@ -55,12 +56,34 @@ def test_the_header_of_an_empty_answer_is_sent(app):
     assert app.test_client().get("/").data == b"a,b\r\n"
 
 
-def test_an_empty_source_without_columns_is_an_error_with_a_real_status(app):
+@pytest.mark.parametrize("format", ["csv", "xlsx"])
+def test_an_empty_source_without_columns_is_an_error_with_a_real_status(app, format):
     @app.get("/")
     def view():
-        return stream(iter(()))
+        return stream(iter(()), format)
 
     assert app.test_client().get("/").status_code == 500
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_a_failure_before_the_first_row_is_an_error_page_in_every_format(app, format, compress):
+    """Also where something stands before the first row: a bracket, the parts of a workbook."""
+
+    def failing():
+        raise LookupError("no such table")
+        yield
+
+    @app.get("/")
+    def view():
+        return stream(failing(), format, compress=compress)
+
+    @app.errorhandler(LookupError)
+    def tell(error):
+        return str(error), 404
+
+    answer = app.test_client().get("/", headers={"Accept-Encoding": "gzip"})
+    assert (answer.status_code, answer.text) == (404, "no such table")
 
 
 @pytest.mark.parametrize(
