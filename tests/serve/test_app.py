@@ -5,7 +5,7 @@ import json
 import pytest
 from serve import zoo
 
-from unspool.serve import Settings, create_app
+from unspool.serve import create_app
 
 SUFFIXES = ["csv", "xlsx", "parquet", "ndjson", "json", "arrow", "tsv", "html", "md", "xml"]
 
@@ -155,12 +155,6 @@ def test_the_description_is_of_the_urls_that_there_are(app, client):
         "/-/sources.json", "/-/openapi.json", "/-/health",
     }  # fmt: skip
     json.dumps(document)
-
-
-def test_settings_are_where_pages_look_for_them():
-    made = create_app([str(zoo.__file__).replace("zoo.py", "people.csv")], Settings(max_rows=5))
-    assert made.config["UNSPOOL_SETTINGS"].max_rows == 5
-    assert list(made.extensions["unspool.serve"].sources) == ["people"]
 
 
 def test_a_table_that_cannot_be_read_is_told_without_where_it_is(tmp_path):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from http import HTTPStatus
 
-from flask import Flask, Response, current_app, jsonify, request
+from flask import Flask, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from unspool.serve.access import Clients, add_security_headers, check_host, check_token
@@ -45,7 +44,6 @@ def create_app(sources: Sequence[str], settings: Settings | None = None) -> Flas
     app.extensions["unspool.serve"] = Serving(
         Catalog(sources), settings, Clients(settings.max_streams)
     )
-    app.config["UNSPOOL_SETTINGS"] = settings
     app.before_request(_check_request)
     app.after_request(_finish)
     app.register_blueprint(data)
@@ -75,31 +73,23 @@ def _finish(response: Response) -> Response:
 
 
 def _answer_problem(problem: Problem) -> Response:
+    """A page where pages are, unless who asks prefers JSON; and JSON everywhere else."""
     status = HTTPStatus(problem.status)
     if request.path.endswith("/") and _wants_page():
-        answer = Response(_page(status, problem.detail), mimetype="text/html")
+        body = render_template("error.html", title=status.phrase, detail=problem.detail)
+        answer = Response(body, mimetype="text/html")
     else:
-        title = status.phrase
-        kind = problem.kind
-        answer = jsonify(type=kind, title=title, status=int(status), detail=problem.detail)
+        members = {"type": problem.kind, "title": status.phrase, "status": int(status)}
+        answer = jsonify(**members, detail=problem.detail)
         answer.mimetype = "application/problem+json"
     answer.status_code = int(status)
-    for name, value in problem.headers():
-        answer.headers.add(name, value)
+    answer.headers.extend(problem.headers())
     return answer
 
 
 def _wants_page() -> bool:
     kinds = ["text/html", "application/problem+json", "application/json"]
-    return request.accept_mimetypes.best_match(kinds, "text/html") == "text/html"
-
-
-def _page(status: HTTPStatus, detail: str) -> str:
-    title = escape(f"{status.value} {status.phrase}")
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
-        f"<h1>{title}</h1>\n<p>{escape(detail)}</p>\n"
-    )
+    return request.accept_mimetypes.best_match(kinds, kinds[0]) == kinds[0]
 
 
 def _answer_http(error: HTTPException) -> Response:

@@ -31,7 +31,7 @@ from unspool.serve.serving import serving
 from unspool.serve.settings import Limits
 from unspool.serve.statement import check
 
-__all__ = ["FORMATS", "data", "lost"]
+__all__ = ["FORMATS", "data", "find_source", "lost"]
 
 FORMATS = {
     "csv": ("csv", "CSV"),
@@ -107,7 +107,12 @@ def _described(source: Engine) -> dict[str, Any]:
     }
 
 
-def _source(name: str) -> Engine:
+def find_source(name: str) -> Engine:
+    """The source of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
     sources = serving().sources
     if name not in sources:
         raise NotFound(f"there is no source {shown(name)}. /-/sources.json lists them.")
@@ -120,7 +125,7 @@ def _source(name: str) -> Engine:
 @data.get("/<source>/<path:file>")
 def table_data(source: str, file: str) -> Response:
     """The rows of a table."""
-    engine = _source(source)
+    engine = find_source(source)
     name, format = _format(file)
     selection = Selection.of(engine.table(name), _parameters(None))
     query = engine.select(selection)
@@ -141,7 +146,7 @@ def table_data(source: str, file: str) -> Response:
 @data.get("/<source>/-/sql.<format>")
 def statement_data(source: str, format: str) -> Response:
     """The rows of a statement."""
-    engine = _source(source)
+    engine = find_source(source)
     _, name = _format(f"sql.{format}")
     statement = check(_only("sql"), engine)
     limits = serving().settings.limits(statement=True)
@@ -163,7 +168,7 @@ def statement_data(source: str, format: str) -> Response:
 @data.get("/-/count/<source>/<path:file>")
 def count_json(source: str, file: str) -> dict[str, Any]:
     """The number of rows of a table."""
-    engine = _source(source)
+    engine = find_source(source)
     name, suffix = file.rpartition(".")[::2]
     if suffix != "json":
         raise NotFound(f"{shown(file)} does not end in .json, as counts do.")

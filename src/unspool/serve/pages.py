@@ -9,20 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from threading import Semaphore
 from typing import Any
 
-from flask import (
-    Blueprint,
-    Response,
-    current_app,
-    jsonify,
-    redirect,
-    render_template,
-    request,
-    url_for,
-)
+from flask import Blueprint, Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.routing import PathConverter
 
@@ -30,7 +20,7 @@ from unspool._optional import require
 from unspool.flask import stream_template
 from unspool.observe import unseen
 from unspool.serve.catalog import Table
-from unspool.serve.data import FORMATS
+from unspool.serve.data import FORMATS, find_source
 from unspool.serve.engines.base import Engine
 from unspool.serve.links import (
     OPERATORS,
@@ -44,7 +34,8 @@ from unspool.serve.links import (
     sql_url,
 )
 from unspool.serve.preview import FIRST_ROWS, Shown, as_text, ask, first_rows, kind_of, refusal
-from unspool.serve.problems import NotFound, Problem
+from unspool.serve.problems import Problem
+from unspool.serve.serving import serving
 from unspool.serve.snippets import snippets
 from unspool.templates import SCRIPT_HASH, TemplateStream, defer
 
@@ -112,22 +103,6 @@ def _headers(response: Response) -> Response:
     return response
 
 
-@pages.errorhandler(Problem)
-def _refuse(problem: Problem) -> ResponseReturnValue:
-    """A page that says what cannot be; the JSON of it for who prefers that."""
-    status = HTTPStatus(problem.status)
-    kinds = ["text/html", "application/problem+json", "application/json"]
-    if request.accept_mimetypes.best_match(kinds, kinds[0]) == kinds[0]:
-        body = render_template("error.html", title=status.phrase, detail=problem.detail)
-        answer = Response(body, status)
-    else:
-        members = {"type": problem.kind, "title": status.phrase, "status": int(status)}
-        answer = jsonify(**members, detail=problem.detail)
-        answer.mimetype, answer.status_code = kinds[1], int(status)
-    answer.headers.extend(problem.headers())
-    return answer
-
-
 @pages.app_context_processor
 def _names() -> dict[str, Any]:
     def static(name: str) -> str:
@@ -142,7 +117,8 @@ def home() -> ResponseReturnValue:
     words = request.args.get("q", "").strip()
     counting = Semaphore(_COUNTS_AT_ONCE)
     sources = [
-        _shown_source(source, words.lower().split(), counting) for source in _sources().values()
+        _shown_source(source, words.lower().split(), counting)
+        for source in serving().sources.values()
     ]
     many = words or sum(len(source["tables"]) for source in sources) > _MANY_TABLES
     return _page("home.html", sources=sources, words=words, searchable=many, counted=_COUNTED)
@@ -151,7 +127,7 @@ def home() -> ResponseReturnValue:
 @pages.get("/<source>/<table:table>")
 def table_page(source: str, table: str) -> ResponseReturnValue:
     """One table: what is in it, filtered and sorted as the query says."""
-    database = _source(source)
+    database = find_source(source)
     found = database.table(table)
     names = [column.name for column in found.columns]
     pairs = list(request.args.items(multi=True))
@@ -182,7 +158,7 @@ def table_page(source: str, table: str) -> ResponseReturnValue:
 @pages.get("/<source>/-/sql/")
 def sql_page(source: str) -> ResponseReturnValue:
     """A statement on a source, and the beginning of what it gives."""
-    database = _source(source)
+    database = find_source(source)
     # Forms send line ends as CRLF; what counts lines counts LF.
     sql = request.args.get("sql", "").replace("\r\n", "\n").strip()
 
@@ -235,16 +211,6 @@ def _page(template: str, **context: Any) -> TemplateStream:
         return stream_template(template, **context)
 
 
-def _sources() -> dict[str, Engine]:
-    return current_app.extensions["unspool.serve"].sources  # type: ignore[no-any-return]
-
-
-def _source(name: str) -> Engine:
-    if name not in _sources():
-        raise NotFound(f"there is no source {name!r}.")
-    return _sources()[name]
-
-
 def _shown_source(
     source: Engine, words: Sequence[str] = (), counting: Semaphore | None = None
 ) -> dict[str, Any]:
@@ -252,7 +218,7 @@ def _shown_source(
     return {
         "name": source.name,
         "kind": source.kind,
-        "anchor": f"source-{list(_sources()).index(source.name) + 1}",
+        "anchor": f"source-{list(serving().sources).index(source.name) + 1}",
         "sql_url": sql_url(source.name),
         "tables": [each for each in tables if all(word in each["words"] for word in words)],
     }
@@ -332,6 +298,6 @@ def _taken(name: str, url_of: Callable[[str], str]) -> dict[str, Any]:
         "snippets": snippets(
             lambda suffix: host + url_of(suffix),
             name,
-            token=current_app.config["UNSPOOL_SETTINGS"].token is not None,
+            token=serving().settings.token is not None,
         ),
     }
