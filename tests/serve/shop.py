@@ -68,7 +68,8 @@ create table heavy as
 select i as id, list_aggregate([md5(i || '.' || j) for j in range(600)], 'string_agg', '') as text
 from range(3000) t(i);
 create table failing as
-select i as id, case when i = 3000 then 'nan'::double else i end as v from range(20000) t(i);
+select i as id, case when i = 3000 then 'infinity' else date '2013-01-01' + i::int end as v
+from range(20000) t(i);
 create table kinds as
 select null as nothing, '' as empty, 'null' as text, repeat('long ', 100) || 'end' as long,
     'two' || chr(10) || 'lines' as lines, '\xC3\xA9'::blob as bytes, {'a': [1, 2.50::double], 'b': '<i>'} as nested,

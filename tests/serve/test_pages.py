@@ -11,6 +11,7 @@ from lxml import html
 from serve.shop import COLUMNS, NAMES, make
 
 from unspool.serve import Settings, create_app
+from unspool.serve.families import family_of
 from unspool.serve.links import View, from_form
 from unspool.serve.preview import as_text, kind_of
 from unspool.serve.snippets import snippets
@@ -288,7 +289,7 @@ def test_what_the_data_refuses_the_page_shows_in_place(get, query, said):
 def test_a_value_that_cannot_be_shown_is_told_in_place(get):
     page = get("/shop/failing/?id__ge=2990")
     [alert] = page.cssselect("#preview [role=alert]")
-    assert "column 'v'" in alert.text_content() and "nan" in alert.text_content()
+    assert "row 11, column 'v'" in alert.text_content()
 
 
 def test_the_crumbs_lead_to_the_source_among_others(shop, tmp_path):
@@ -401,7 +402,6 @@ def test_the_form_and_the_url_say_the_same(name):
     "type, kind",
     [
         ("INT8", "number"),
-        ("integer unsigned", "number"),
         ("double precision", "number"),
         ("NUMERIC(10,2)", "number"),
         ("bigserial", "number"),
@@ -416,7 +416,7 @@ def test_the_form_and_the_url_say_the_same(name):
     ],
 )
 def test_numbers_and_bytes_are_known_by_their_type(type, kind):
-    assert kind_of(type) == kind
+    assert kind_of(family_of(type)) == kind
 
 
 def test_a_value_is_the_text_that_json_has():

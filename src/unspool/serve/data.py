@@ -14,6 +14,7 @@ from unspool.flask import stream
 from unspool.formats import FORMATS as ALL_FORMATS
 from unspool.formats import find, suffixes
 from unspool.serve.engines.base import Engine
+from unspool.serve.families import Family
 from unspool.serve.openapi import openapi
 from unspool.serve.problems import (
     BadParameter,
@@ -46,6 +47,15 @@ FORMATS = {
     "xml": ("xml", "XML"),
 }
 """By the suffix of a URL: the name of the format, and how people call it; theirs come first."""
+# What a format has a form for, beside text, whole numbers, dates and times; JSON has no NaN.
+_FLOATS = {Family.SINGLE, Family.FLOAT}
+_CARRIED = {
+    "json": {Family.NESTED},
+    "ndjson": {Family.NESTED},
+    "parquet": {Family.NESTED, Family.BINARY, *_FLOATS},
+    "arrow": {Family.NESTED, Family.BINARY, *_FLOATS},
+}
+
 _STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 # What a file name cannot have: see `unspool.headers.content_disposition`.
@@ -128,7 +138,7 @@ def table_data(source: str, file: str) -> Response:
     engine = find_source(source)
     name, format = _format(file)
     selection = Selection.of(engine.table(name), _parameters(None))
-    query = engine.select(selection)
+    query = engine.select(selection, _CARRIED.get(format, _FLOATS))
     limits = serving().settings.limits(statement=False)
 
     def too_many(most: int) -> bool:

@@ -113,12 +113,20 @@ class Family(Enum):
     INSTANT = ("a time such as 2013-01-31T13:30:00+01:00", _instant)
     UUID = ("a UUID", UUID)
     ANY = ("a number or text", _any)
+    NESTED = ("nothing: lists and objects are not compared", None)
+    BINARY = ("nothing: bytes are not compared", None)
     OPAQUE = ("nothing: values of this type are not compared", None)
 
     @property
     def is_text(self) -> bool:
         """Whether parts of its values can be looked for."""
         return self in {Family.TEXT, Family.ENUM, Family.ANY}
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers."""
+        numbers = {Family.INTEGER, Family.HUGE, Family.DECIMAL, Family.SINGLE, Family.FLOAT}
+        return self in numbers
 
 
 _NAMES = {
@@ -138,9 +146,12 @@ _NAMES = {
         timestamp_ns""",
     Family.INSTANT: "timestamptz timestamp_with_time_zone",
     Family.UUID: "uuid",
+    Family.BINARY: "blob tinyblob mediumblob longblob binary varbinary bytea",
+    Family.NESTED: "json jsonb",
 }
 _BY_NAME = {name: family for family, names in _NAMES.items() for name in names.split()}
 
+_NESTED = re.compile(r".*\[\d*\]|(struct|map)\(.*", re.DOTALL)
 _ARGUMENTS = re.compile(r"\([^()]*\)")
 
 
@@ -149,7 +160,11 @@ def family_of(type: str) -> Family:
 
     >>> family_of("DECIMAL(10,2)").name, family_of("timestamp(3) with time zone").name
     ('DECIMAL', 'INSTANT')
+    >>> family_of("STRUCT(a INTEGER)").name, family_of("ENUM('a')[]").name
+    ('NESTED', 'NESTED')
     """
+    if _NESTED.fullmatch(type.lower()):
+        return Family.NESTED
     if type.lower().startswith("enum("):
         return Family.ENUM  # Its labels can have parentheses, or anything else, in them.
     name = "_".join(_ARGUMENTS.sub("", type.lower()).split())

@@ -19,7 +19,7 @@ from werkzeug.routing import PathConverter
 from unspool._optional import require
 from unspool.flask import stream_template
 from unspool.observe import unseen
-from unspool.serve.catalog import Table
+from unspool.serve.catalog import Column, Table
 from unspool.serve.data import FORMATS, find_source
 from unspool.serve.engines.base import Engine
 from unspool.serve.links import (
@@ -251,7 +251,7 @@ def _shown_table(source: str, table: Table, counting: Semaphore | None) -> dict[
 def _table_rows(source: str, table: Table, view: View) -> Any:
     """The first rows; the stream that goes on asks for one more than a page shows.
 
-    Without what is binary: there is nothing to see in it, and JSON has no form for it.
+    Without what is binary: there is nothing to see in it.
     """
     shown = _shown_columns(table, view)
     if any(each.kind == "binary" for each in shown):
@@ -269,17 +269,18 @@ def _limited(source: str, table: Table, view: View, rows: int) -> str:
 
 
 def _shown_columns(table: Table, view: View) -> list[Shown]:
-    types = {column.name: column.type for column in table.columns}
-    return [_shown_column(name, types[name], view) for name in view.columns or types]
+    columns = {column.name: column for column in table.columns}
+    return [_shown_column(columns[name], view) for name in view.columns or columns]
 
 
-def _shown_column(name: str, type_name: str, view: View) -> Shown:
+def _shown_column(column: Column, view: View) -> Shown:
+    name = column.name
     direction = view.sorted_by(name)
     after = {None: "asc", "asc": "desc", "desc": None}[direction]
     return Shown(
         name,
-        type_name,
-        kind_of(type_name),
+        column.type,
+        kind_of(column.family),
         {None: "", "asc": "ascending", "desc": "descending"}[direction],
         f"{name}:{after}" if after else "",
     )

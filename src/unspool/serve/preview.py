@@ -19,6 +19,7 @@ from werkzeug.test import EnvironBuilder
 from unspool.connection import LEAVING
 from unspool.errors import RowError
 from unspool.observe import unseen
+from unspool.serve.families import Family
 from unspool.serve.problems import Problem
 
 __all__ = ["FIRST_ROWS", "Preview", "Shown", "as_text", "ask", "first_rows", "kind_of", "refusal"]
@@ -34,15 +35,7 @@ _MOST_CELLS = 200_000
 _ENOUGH_BYTES = 2_000_000
 _LONGEST_BYTES = 4_000_000
 
-# Types by their name, without what stands in parentheses; of lists and structs there is more.
-_NUMBER = re.compile(
-    r"(u|tiny|small|medium|big|huge|usmall|utiny|ubig|uhuge)?int(eger)?\d*( (un)?signed)?"
-    r"|(big|small)?serial|decimal|numeric|number|real|(double|float)\d*( precision)?",
-    re.IGNORECASE,
-)
-_BINARY = re.compile(r"(tiny|medium|long)?blob|bytea|(var)?binary", re.IGNORECASE)
 _DECIMAL = re.compile(r"-?\d+\.\d+")
-_ARGUMENTS = re.compile(r"\([\d, ]*\)")
 
 # The request of the page lends these to the requests that are made for it.
 _LENT = ("REMOTE_ADDR", "HTTP_AUTHORIZATION", "HTTP_HOST", LEAVING)
@@ -178,16 +171,15 @@ def _kind_in(values: Iterator[Any]) -> str:
     return "number" if known and all(numbers) else "text"
 
 
-def kind_of(type_name: str) -> str:
-    """How a column of this type is shown: `number`, `binary` or `text`.
+def kind_of(family: Family) -> str:
+    """How a column is shown: `number`, `binary` or `text`.
 
-    >>> [kind_of(name) for name in ("DECIMAL(18,3)", "INTEGER[]", "BLOB", "VARCHAR", "UBIGINT")]
-    ['number', 'text', 'binary', 'text', 'number']
+    >>> [kind_of(family) for family in (Family.DECIMAL, Family.NESTED, Family.BINARY)]
+    ['number', 'text', 'binary']
     """
-    name = _ARGUMENTS.sub("", type_name).strip()
-    if _BINARY.fullmatch(name):
+    if family is Family.BINARY:
         return "binary"
-    return "number" if _NUMBER.fullmatch(name) else "text"
+    return "number" if family.is_number else "text"
 
 
 def as_text(value: Any) -> str:

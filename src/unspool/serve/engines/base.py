@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import Any, ClassVar
 
 from unspool.errors import shown
 from unspool.serve.catalog import Column, Table
+from unspool.serve.families import Family
 from unspool.serve.problems import NotFound
 from unspool.serve.selection import Filter, Selection
 from unspool.sources.queries import QueryReader
@@ -102,9 +103,14 @@ class Engine(ABC):
 
     # Statements ------------------------------------------------------------------------------
 
-    def select(self, selection: Selection) -> Query:
-        """The rows that are selected."""
-        columns = ", ".join(self.quote(column.name) for column in selection.columns)
+    def select(self, selection: Selection, carried: Collection[Family]) -> Query:
+        """The rows that are selected.
+
+        Of families that the format of the answer has no form for, which are not `carried`: lists
+        and objects come as JSON, bytes in Base64, NaN and infinities as NULL. Types that only
+        databases have come as their text.
+        """
+        columns = ", ".join(self.output(column, carried) for column in selection.columns)
         where, values = self._where(selection.filters)
         order = ", ".join(self.order(column, down) for column, down in selection.sort)
         sql = f"SELECT {columns} FROM {self.place(selection.table)}{where}"  # noqa: S608
@@ -127,11 +133,15 @@ class Engine(ABC):
 
     def place(self, table: Table) -> str:
         """The table in FROM."""
-        return ".".join(map(self.quote, table.path))
+        return ".".join(map(self.quote, table.path)) + " AS served"
 
     def quote(self, name: str) -> str:
         """A name in a statement."""
         return '"' + name.replace('"', '""') + '"'
+
+    def of(self, column: Column) -> str:
+        """What is in the column: its name alone may be that of a form for the answer, too."""
+        return f"served.{self.quote(column.name)}"
 
     def window(self, limit: int | None, offset: int) -> str:
         """How many rows, after how many."""
@@ -140,12 +150,11 @@ class Engine(ABC):
 
     def order(self, column: Column, down: bool) -> str:  # noqa: FBT001
         """A part of ORDER BY."""
-        name = self.quote(column.name)
-        return f"{name} IS NULL, {self.key(column)}{' DESC' if down else ''}"
+        return f"{self.of(column)} IS NULL, {self.key(column)}{' DESC' if down else ''}"
 
     def key(self, column: Column) -> str:
         """What of a column is compared."""
-        return self.quote(column.name)
+        return self.of(column)
 
     def value(self, column: Column) -> str:
         """A placeholder for what it is compared with."""
@@ -155,6 +164,22 @@ class Engine(ABC):
         """A value as the driver takes it."""
         return value
 
+    def text(self, column: Column) -> str:
+        """An expression: a value of a type that only this database has, as text."""
+        return f"CAST({self.of(column)} AS VARCHAR)"
+
+    def finite(self, column: Column) -> str:
+        """An expression: a number, or NULL if it is NaN or infinite."""
+        return self.of(column)
+
+    @abstractmethod
+    def json(self, column: Column) -> str:
+        """An expression: a list or an object as JSON."""
+
+    @abstractmethod
+    def base64(self, column: Column) -> str:
+        """An expression: bytes in Base64 (RFC 4648), without line breaks."""
+
     @abstractmethod
     def contains(self, column: Column) -> str:
         """A condition with one placeholder: text that has the value in it."""
@@ -162,6 +187,21 @@ class Engine(ABC):
     @abstractmethod
     def starts(self, column: Column) -> str:
         """A condition with one placeholder: text that begins with the value."""
+
+    def output(self, column: Column, carried: Collection[Family]) -> str:
+        """A part of SELECT: the column, or another form of it."""
+        name = self.quote(column.name)
+        if column.family in carried:
+            return name
+        others = {
+            Family.NESTED: self.json,
+            Family.BINARY: self.base64,
+            Family.SINGLE: self.finite,
+            Family.FLOAT: self.finite,
+            Family.OPAQUE: self.text,
+        }
+        other = others.get(column.family)
+        return f"{other(column)} AS {name}" if other else name
 
     def _where(self, filters: Sequence[Filter]) -> Query:
         parts, values = [], []
@@ -179,7 +219,7 @@ class Engine(ABC):
             "startswith": self.starts,
         }
         if operator == "isnull":
-            return f"{self.quote(column.name)} IS {'' if wanted.value else 'NOT '}NULL"
+            return f"{self.of(column)} IS {'' if wanted.value else 'NOT '}NULL"
         if operator in searches:
             return searches[operator](column)
         if operator == "in":

@@ -145,12 +145,26 @@ class DuckDb(Engine):
 
     def key(self, column: Column) -> str:
         """Enumerations are compared by their labels."""
-        name = self.quote(column.name)
+        name = self.of(column)
         return f"CAST({name} AS VARCHAR)" if column.family is Family.ENUM else name
 
     def value(self, column: Column) -> str:
         """Values of 32 bits are made so."""
         return "CAST(? AS FLOAT)" if column.family is Family.SINGLE else "?"
+
+    def finite(self, column: Column) -> str:
+        """By DuckDB's function."""
+        name = self.of(column)
+        return f"CASE WHEN isfinite({name}) THEN {name} END"
+
+    def json(self, column: Column) -> str:
+        """By DuckDB's function; what is JSON stays as it is written."""
+        name = self.of(column)
+        return f"CAST({name if column.type == 'JSON' else f'to_json({name})'} AS VARCHAR)"
+
+    def base64(self, column: Column) -> str:
+        """By DuckDB's function."""
+        return f"to_base64({self.of(column)})"
 
     def contains(self, column: Column) -> str:
         """By DuckDB's function."""

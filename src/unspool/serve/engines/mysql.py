@@ -23,6 +23,7 @@ from unspool.errors import UsageError
 from unspool.serve.catalog import Column, Table
 from unspool.serve.engines.base import Engine
 from unspool.serve.families import Family, family_of
+from unspool.serve.functions import words
 from unspool.sources import mysql
 from unspool.sources.queries import QueryReader
 
@@ -35,6 +36,13 @@ JOIN information_schema.tables t USING (table_schema, table_name)
 WHERE c.table_schema = database() AND t.table_type IN ('BASE TABLE', 'VIEW')
 ORDER BY c.table_name, c.ordinal_position
 """
+
+_SHAPES = words(
+    """
+    geometry point linestring polygon multipoint multilinestring multipolygon geometrycollection
+    geomcollection
+    """
+)
 
 _CONNECT_S = 10
 _PORT = 3306
@@ -132,9 +140,9 @@ class MySql(Engine):
         """In backticks; PyMySQL takes `%` for a placeholder."""
         return "`" + name.replace("`", "``").replace("%", "%%") + "`"
 
-    def select(self, selection: Any) -> Any:
+    def select(self, selection: Any, carried: Any) -> Any:
         """PyMySQL takes `%%` for `%` only where there are parameters."""
-        return _unescaped(super().select(selection))
+        return _unescaped(super().select(selection, carried))
 
     def count(self, selection: Any, most: int | None = None) -> Any:
         """Likewise."""
@@ -150,7 +158,7 @@ class MySql(Engine):
 
     def key(self, column: Column) -> str:
         """Text by code point: as bytes of UTF-8."""
-        name = self.quote(column.name)
+        name = self.of(column)
         return _as_bytes(name) if column.family.is_text else name
 
     def value(self, column: Column) -> str:
@@ -159,13 +167,27 @@ class MySql(Engine):
             return "CAST(%s AS BINARY)"
         return "CAST(%s AS FLOAT)" if column.family is Family.SINGLE else "%s"
 
+    def text(self, column: Column) -> str:
+        """Shapes have a function of their own."""
+        name = self.of(column)
+        is_shape = column.type.lower() in _SHAPES
+        return f"ST_AsText({name})" if is_shape else f"CAST({name} AS CHAR)"
+
+    def json(self, column: Column) -> str:
+        """It is text."""
+        return self.of(column)
+
+    def base64(self, column: Column) -> str:
+        """MySQL breaks lines after 76 characters."""
+        return f"REPLACE(TO_BASE64({self.of(column)}), '\\n', '')"
+
     def contains(self, column: Column) -> str:
         """By bytes."""
-        return f"LOCATE(CAST(%s AS BINARY), {_as_bytes(self.quote(column.name))}) > 0"
+        return f"LOCATE(CAST(%s AS BINARY), {_as_bytes(self.of(column))}) > 0"
 
     def starts(self, column: Column) -> str:
         """By bytes."""
-        return f"LOCATE(CAST(%s AS BINARY), {_as_bytes(self.quote(column.name))}) = 1"
+        return f"LOCATE(CAST(%s AS BINARY), {_as_bytes(self.of(column))}) = 1"
 
 
 def _as_bytes(name: str) -> str:
@@ -177,6 +199,8 @@ def _family(kind: str, short: str) -> Family:
         return Family.HUGE
     if kind == "tinyint(1)":  # What BOOLEAN is short for.
         return Family.BOOLEAN
+    if short == "bit":
+        return Family.BINARY  # As its driver has it.
     return family_of(short)
 
 

@@ -28,7 +28,9 @@ __all__ = ["Postgres"]
 
 _COLUMNS = """
 SELECT n.nspname, c.relname, c.relkind IN ('v', 'm'), a.attname,
-    format_type(a.atttypid, a.atttypmod), t.typtype = 'e'
+    CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
+        ELSE format_type(a.atttypid, a.atttypmod) END,
+    t.typtype = 'e'
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -142,9 +144,9 @@ class Postgres(Engine):
         """Psycopg takes `%` for a placeholder."""
         return super().quote(name).replace("%", "%%")
 
-    def select(self, selection: Any) -> Any:
+    def select(self, selection: Any, carried: Any) -> Any:
         """Psycopg takes `%%` for `%` only where there are parameters."""
-        return _unescaped(super().select(selection))
+        return _unescaped(super().select(selection, carried))
 
     def count(self, selection: Any, most: int | None = None) -> Any:
         """Likewise."""
@@ -152,7 +154,7 @@ class Postgres(Engine):
 
     def key(self, column: Column) -> str:
         """Text by code point."""
-        name = self.quote(column.name)
+        name = self.of(column)
         return f'{name}::text COLLATE "C"' if column.family.is_text else name
 
     def value(self, column: Column) -> str:
@@ -161,13 +163,26 @@ class Postgres(Engine):
             column.family, "%s::text" if column.family.is_text else "%s"
         )
 
+    def finite(self, column: Column) -> str:
+        """To PostgreSQL NaN is a value that equals itself."""
+        name = self.of(column)
+        return f"CASE WHEN {name} NOT IN ('NaN', 'Infinity', '-Infinity') THEN {name} END"
+
+    def json(self, column: Column) -> str:
+        """By PostgreSQL's function."""
+        return f"to_json({self.of(column)})::text"
+
+    def base64(self, column: Column) -> str:
+        """PostgreSQL breaks lines after 76 characters."""
+        return f"translate(encode({self.of(column)}, 'base64'), chr(10), '')"
+
     def contains(self, column: Column) -> str:
         """By PostgreSQL's function."""
-        return f"strpos({self.quote(column.name)}::text, %s::text) > 0"
+        return f"strpos({self.of(column)}::text, %s::text) > 0"
 
     def starts(self, column: Column) -> str:
         """By PostgreSQL's function."""
-        return f"starts_with({self.quote(column.name)}::text, %s::text)"
+        return f"starts_with({self.of(column)}::text, %s::text)"
 
 
 def _unescaped(query: tuple[str, list[Any]]) -> tuple[str, list[Any]]:

@@ -11,9 +11,10 @@ What keeps a statement from doing more than to read, beside the check of its tex
 
 from __future__ import annotations
 
+import base64
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,7 @@ class Sqlite(Engine):
             timeout=_BUSY_S,
             isolation_level=None,
         )
+        connection.create_function("unspool_base64", 1, _base64, deterministic=True)
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         return connection
@@ -158,7 +160,7 @@ class Sqlite(Engine):
 
     def key(self, column: Column) -> str:
         """Without the collation of the column."""
-        return f"{self.quote(column.name)} COLLATE BINARY"
+        return f"{self.of(column)} COLLATE BINARY"
 
     def bound(self, column: Column, value: Any) -> Any:
         """Numbers as numbers; dates and times as the text that they are stored as."""
@@ -171,14 +173,34 @@ class Sqlite(Engine):
             return str(value)
         return value
 
+    def output(self, column: Column, carried: Collection[Family]) -> str:
+        """Columns without a type can have bytes in them, too."""
+        may_have_bytes = column.family in {Family.BINARY, Family.ANY}
+        if not may_have_bytes or Family.BINARY in carried:
+            return self.quote(column.name)
+        return f"{self.base64(column)} AS {self.quote(column.name)}"
+
+    def json(self, column: Column) -> str:
+        """It is text."""
+        return self.of(column)
+
+    def base64(self, column: Column) -> str:
+        """By a function of ours, where there are bytes."""
+        name = self.of(column)
+        return f"CASE typeof({name}) WHEN 'blob' THEN unspool_base64({name}) ELSE {name} END"
+
     def contains(self, column: Column) -> str:
         """`LIKE` would not mind the case."""
-        return f"instr(CAST({self.quote(column.name)} AS TEXT), ?) > 0"
+        return f"instr(CAST({self.of(column)} AS TEXT), ?) > 0"
 
     def starts(self, column: Column) -> str:
         """Likewise."""
-        name = f"CAST({self.quote(column.name)} AS TEXT)"
+        name = f"CAST({self.of(column)} AS TEXT)"
         return f"instr({name}, ?) = 1"
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[Column]:
@@ -191,7 +213,7 @@ def _family(kind: str) -> Family:
     known = family_of(kind)
     if known in {Family.HUGE, Family.SINGLE}:
         return Family.INTEGER if known is Family.HUGE else Family.FLOAT
-    if known is not Family.OPAQUE:
+    if known not in {Family.OPAQUE, Family.NESTED}:
         return known
     upper = kind.upper()
     for part, family in (
@@ -199,7 +221,7 @@ def _family(kind: str) -> Family:
         ("CHAR", Family.TEXT),
         ("CLOB", Family.TEXT),
         ("TEXT", Family.TEXT),
-        ("BLOB", Family.OPAQUE),
+        ("BLOB", Family.BINARY),
         ("REAL", Family.FLOAT),
         ("FLOA", Family.FLOAT),
         ("DOUB", Family.FLOAT),
