@@ -172,12 +172,13 @@ def break_off(sock: socket.socket, drain_s: float = DRAIN_S) -> None:
             time.sleep(0.005)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         if sys.platform == "linux":
-            # Connecting to "no address" aborts the connection at once, whoever holds it too.
-            unspecified = ctypes.create_string_buffer(16)
-            ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified))
-            # To those it is at its end then. (Reading would fail, and Werkzeug's server, which
-            # reads what the client may still send, would not close the answer.)
-            sock.shutdown(socket.SHUT_RDWR)
+            # Connecting to "no address" aborts the connection at once, whoever holds it too. To
+            # those it is at its end then. (Reading would fail, and Werkzeug's server, which reads
+            # what the client may still send, would not close the answer.) PyDLL keeps the GIL:
+            # between the two calls no other thread reads.
+            libc, unspecified = ctypes.PyDLL(None), ctypes.create_string_buffer(16)
+            libc.connect(sock.fileno(), unspecified, len(unspecified))
+            libc.shutdown(sock.fileno(), socket.SHUT_RDWR)
 
 
 def unsent(sock: socket.socket) -> int:
