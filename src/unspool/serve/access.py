@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 
 from werkzeug.datastructures import Headers
 
 from unspool.errors import shown
+from unspool.live.access import has_token
 from unspool.serve.problems import TooManyStreams, Unauthorized, WrongHost
 
 __all__ = ["SECURITY_HEADERS", "Clients", "check_host", "check_token"]
@@ -38,25 +35,11 @@ def check_token(authorization: str | None, token: str | None) -> None:
     Raises:
         Unauthorized: no token, or another one. The message does not say how it differs.
     """
-    if token is None:
-        return
-    sent = _sent(authorization or "")
-    # Compared in a time that does not tell how much of it was right.
-    if sent is None or not hmac.compare_digest(sent, token.encode()):
+    if token is not None and not has_token(authorization or "", token):
         raise Unauthorized(
             "this server wants its token: `Authorization: Bearer TOKEN`, or Basic with any name "
             "and the token as the password."
         )
-
-
-def _sent(authorization: str) -> bytes | None:
-    scheme, _, value = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return value.strip().encode("latin-1", "replace")
-    if scheme.lower() == "basic":
-        with suppress(binascii.Error, ValueError):
-            return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
-    return None
 
 
 def check_host(host: str, hosts: frozenset[str] | None) -> None:
