@@ -194,7 +194,6 @@ class AsgiCases:
         assert rows.hooks == ["on_disconnect", ("disconnect", 0, 0)]
 
     @pytest.mark.alone
-    @pytest.mark.alone
     def test_a_stuck_source_delays_no_row_and_does_not_block_the_loop(self):
         made, ticks = [], []
 

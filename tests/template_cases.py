@@ -126,6 +126,7 @@ class TemplateCases:
         assert rows.log[-1:] in (["closed"], [])
         assert rows.log.count("closed") <= 1
 
+    @pytest.mark.alone
     def test_what_is_rendered_leaves_while_the_template_is_stuck(self, is_async):
         rows = Watched(3, gap_s=0.4)
         started = time.monotonic()
@@ -141,6 +142,7 @@ class TemplateCases:
         assert at[0] < 0.3 < 0.4 < at[1] < 0.7 < 0.8 < at[2]
         assert rows.log == [0, 1, 2, "closed"]
 
+    @pytest.mark.alone
     def test_a_template_that_never_waits_lets_the_loop_run(self, is_async):
         async def main():
             app = self.app(TABLE, {"rows": [[n] * 8 for n in range(40000)]}, is_async)
@@ -233,6 +235,7 @@ class PageCases:
             source, context, is_async, before=lambda: variable.set("inside"), extensions=PAGES
         )
 
+    @pytest.mark.alone
     def test_the_shell_is_out_while_a_block_waits_and_a_failing_one_is_told(self, is_async, caplog):
         gate = Gate(is_async)
         app = self.page(gate, is_async)

@@ -605,6 +605,7 @@ def test_a_length_that_is_not_kept_is_an_error(app, length):
     assert len(app.log) == 1
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("chunks", [1, 2, 5])
 def test_a_client_that_leaves_stops_the_stream_once_and_quickly(app, send, chunks):
     @app.get("/")
@@ -893,6 +894,7 @@ def test_a_limited_stream_is_whole_and_closed():
         assert (client.status, client.body) == (200, expected)
 
 
+@pytest.mark.alone
 def test_a_limited_stream_sends_each_row_while_the_next_one_is_stuck():
     made = []
 
@@ -918,6 +920,7 @@ def test_a_limited_stream_sends_each_row_while_the_next_one_is_stuck():
     assert max(at - since for since, at in zip(made, first_of_each)) < 0.2
 
 
+@pytest.mark.alone
 def test_a_compressed_template_sends_what_it_made_while_it_is_stuck():
     def rows():
         yield 1

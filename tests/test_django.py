@@ -707,6 +707,7 @@ def test_items_keep_the_language_and_variables_of_their_call(handler, is_async):
         assert the_page(new_app(each, handler=handler), handler)[2] == b"de inside;" * 300
 
 
+@pytest.mark.alone
 def test_plain_items_stream_under_asgi_and_use_the_connections_of_the_view():
     threads, views, times = set(), set(), []
 

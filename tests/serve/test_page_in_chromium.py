@@ -473,9 +473,8 @@ def test_the_keyboard_alone_filters_sorts_scrolls_and_downloads(open_page):
         page.keyboard.press("Enter")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 375])
-def test_axe_finds_nothing_and_no_page_scrolls_sideways(open_page, scheme, width):
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (375, "dark")])
+def test_axe_finds_nothing_and_no_page_scrolls_sideways(open_page, width, scheme):
     page = open_page(
         "/", color_scheme=scheme, bypass_csp=True, viewport={"width": width, "height": 800}
     )

@@ -50,7 +50,7 @@ def test_a_source_is_called_as_its_file_or_as_is_said(folder, source, name, kind
     (engine,) = catalog.sources.values()
     assert (list(catalog.sources), engine.kind) == ([name], kind)
     assert table in [each.name for each in engine.tables()]
-    reader = engine.query(*engine.select(_everything(engine.table(table))), 5)
+    reader = engine.query(*engine.select(_everything(engine.table(table)), ()), 5)
     assert len(reader.read_batch(1)) >= 1
     reader.close()
     catalog.close()
