@@ -22,16 +22,18 @@ class Preview {
   // The first rows of the page came from a query of their own: those of the stream replace them.
   async more() {
     const first = this.shown === 0, rows = document.createDocumentFragment();
-    const want = first ? this.body.rows.length + STEP_ROWS : STEP_ROWS;
+    const before = this.body.rows.length, want = first ? before + STEP_ROWS : STEP_ROWS;
+    let failure = null;
     try {
       while (rows.childElementCount < want && !this.ended) rows.append(...await this.next());
     } catch (error) {
       if (this.leaving.signal.aborted) return;
-      this.end(error instanceof Broken ? broken(this.shown + rows.childElementCount) : error.message, true);
+      failure = error;
     }
     this.shown += rows.childElementCount;
-    if (first && this.shown) this.body.replaceChildren(rows);
-    else this.body.append(rows);
+    if (!first) this.body.append(rows);
+    else if (!failure || this.shown > before) this.body.replaceChildren(rows);
+    if (failure) this.end(failure instanceof Broken ? broken(this.body.rows.length) : failure.message, true);
   }
 
   async next() {
