@@ -97,12 +97,10 @@ def _name_of(place: str) -> str:
     if _scheme(place):
         return urlsplit(place).path.strip("/")
     path = Path(place)
+    if path.is_dir():
+        return path.resolve().name
     known = reader_of_file(path)
-    return (
-        known[1]
-        if known and not path.is_dir()
-        else (path.resolve().name if path.is_dir() else path.stem)
-    )
+    return known[1] if known else path.stem
 
 
 def _opened(name: str, place: str) -> Engine:
