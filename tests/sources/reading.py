@@ -28,6 +28,10 @@ async def aanswer(rows, format="csv", **options):
         await chunks.aclose()
 
 
+# What is not ended would go on for a minute or for ever; and other tests run beside these.
+AT_ONCE_S = 2
+
+
 def failing(rows, format="csv"):
     """What was sent before the source failed, and the exception."""
     sent, chunks = [], wsgi.open_chunks(Stream(rows, format), {})
@@ -136,7 +140,7 @@ def memory():
     grown.append(read("VmHWM") - before)
 
 
-def until(condition, within_s=0.5):
+def until(condition, within_s=AT_ONCE_S):
     """Waits until it holds."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -61,6 +61,7 @@ def leave(server, path):
     assert received.startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("path", ["/copy", "/query", "/mysql"])
 def test_with_threads_the_query_ends(path, queries):
     with serve("gunicorn gthread", "live.queries_flask:app") as server:
@@ -69,6 +70,7 @@ def test_with_threads_the_query_ends(path, queries):
             until(lambda: not queries(), 0.5)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("path", ["/copy", "/query", "/psycopg-copy", "/psycopg-query"])
 def test_on_a_loop_the_query_ends(path, queries):
     with serve("uvicorn h11", "live.queries_starlette:app") as server:

@@ -5,7 +5,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from sources.reading import aanswer, answer, until
+from sources.reading import AT_ONCE_S, aanswer, answer, until
 
 from unspool import NotIterable
 from unspool.sources import dbapi
@@ -261,5 +261,5 @@ def test_a_cancel_from_the_loop_does_not_hold_it_up():
     reader = Slow(deaf_for=2)
     sent, took_s = asyncio.run(aleave(reader, 0.1))
     assert sent == b""
-    assert took_s < 0.5
+    assert took_s < AT_ONCE_S
     until(lambda: reader.log[-1:] == ["InterruptedError"])
