@@ -24,7 +24,8 @@ SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-
     PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 PYTHONPATH=tests
 
 # Files of tests run side by side, since many of them wait; those that measure times run alone.
-SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+SIDE_BY_SIDE := -n $(shell expr $(CORES) + 1) --dist loadfile
 
 .PHONY: run test check unit sanitize fuzz flasks quarts duckdbs pythons peers docs bench pins servers clean
 
@@ -58,8 +59,8 @@ unit: .venv/test .cache/chromium .cache/firefox .cache/webkit .cache/nginx .cach
 	$(BIN)/pytest -q --cov --cov-append --cov-report=term --cov-fail-under=97 -m "not alone" $(SIDE_BY_SIDE)
 
 sanitize: .cache/sanitized
-	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_kernel.py tests/sources/test_arrow.py
-	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized tests/test_columns.py -k "bytes or made or part"
+	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized -n $(CORES) tests/test_kernel.py tests/sources/test_arrow.py
+	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized -n $(CORES) tests/test_columns.py -k "bytes or made or part"
 
 # Some minutes of random rows, kernel against Python, under the sanitizers.
 fuzz: .cache/sanitized
