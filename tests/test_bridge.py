@@ -1241,6 +1241,26 @@ def test_nobody_is_told_of_a_body_that_ends():
     assert told == []
 
 
+@pytest.mark.parametrize("body", [[b"x"], iter([b"x"])], ids=["list", "pieces"])
+def test_nobody_is_told_when_the_server_says_after_the_answer_that_the_client_has_left(body):
+    told = []
+
+    def app(environ, start_response):
+        environ[LEAVING].tell(lambda: told.append(1))
+        start_response(OK, [])
+        return body
+
+    class AsUvicorn(Client):
+        async def send(self, message):
+            await super().send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self.left.set()
+                await asyncio.sleep(0.05)
+
+    assert run(AsUvicorn(from_wsgi(app)).run()).body == b"x"
+    assert told == []
+
+
 def test_a_page_that_waits_for_a_block_lets_go_of_its_thread_when_the_client_leaves():
     from unspool.templates import defer
 
