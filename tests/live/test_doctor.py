@@ -44,7 +44,7 @@ def test_an_nginx_with_buffering_on_is_named(monkeypatch):
     with servers.serve("nginx 1.0, gunicorn", APP) as server:
         (finding,) = examine_url(server.url + SLOW).findings
     assert finding.layer.startswith("nginx/")
-    assert finding.problem.startswith("gives all 48 bytes at once, after 1.")
+    assert finding.problem.startswith("gives all 48 bytes at once, after ")
     assert "proxy_buffering off" in finding.remedy
 
 
@@ -59,7 +59,7 @@ def test_an_nginx_that_compresses_and_holds_back_is_named(monkeypatch):
     assert seen["compressed"].startswith("gzip, first bytes decoded after ")
     (finding,) = diagnosis.findings
     assert finding.layer.startswith("nginx/")
-    assert finding.problem.startswith("holds bytes back to compress them, the first for ")
+    assert finding.problem.startswith("holds bytes back to compress them: the first come after ")
 
 
 def test_the_cases_of_check_app_are_run_where_their_paths_are(monkeypatch):
@@ -76,8 +76,11 @@ def test_the_cases_of_check_app_are_run_where_their_paths_are(monkeypatch):
 
 
 @contextmanager
-def wrong(*parts, head=b"HTTP/1.1 200 OK\r\nServer: wrong/1\r\n\r\n"):
-    """A server whose every answer is this head and these parts; floats are seconds to wait."""
+def wrong(*parts, head=b"HTTP/1.1 200 OK\r\nServer: wrong/1\r\n\r\n", coded=None):
+    """A server whose every answer is this head and these parts; floats are seconds to wait.
+
+    Who takes gzip gets the parts `coded`, if there are some.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept():
@@ -94,8 +97,9 @@ def wrong(*parts, head=b"HTTP/1.1 200 OK\r\nServer: wrong/1\r\n\r\n"):
                 first = connection.recv(4096)
                 if b"/log" in first:
                     return
-                connection.sendall(head)
-                for part in parts:
+                takes_gzip = coded and b"gzip" in first
+                connection.sendall(GZIPPED if takes_gzip else head)
+                for part in coded if takes_gzip else parts:
                     if isinstance(part, float):
                         time.sleep(part)
                     else:
@@ -111,6 +115,7 @@ def wrong(*parts, head=b"HTTP/1.1 200 OK\r\nServer: wrong/1\r\n\r\n"):
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nServer: wrong/1\r\nTransfer-Encoding: chunked\r\n%b\r\n"
+GZIPPED = CHUNKED % b"Content-Encoding: gzip\r\n"
 END = b"0\r\n\r\n"
 
 
@@ -163,15 +168,27 @@ def test_a_coding_that_does_not_decode_is_found():
     assert any("compresses, and the answer cannot be decoded" in each for each in problems(found))
 
 
+@pytest.mark.parametrize(
+    ("coded", "found"),
+    [
+        ((1.2, chunk(gzip.compress(b"abcd")), END), True),
+        ((0.6, chunk(gzip.compress(b"ab")), 0.6, chunk(gzip.compress(b"cd")), END), False),
+    ],
+)
+def test_a_first_row_that_is_late_by_itself_does_not_hide_what_compression_holds_back(coded, found):
+    plain = (0.9, chunk(b"ab"), 0.6, chunk(b"cd"), END)
+    with wrong(*plain, head=CHUNKED % b"", coded=coded) as url:
+        late = problems(findings(url))
+    assert any(each.startswith("holds bytes back to compress them") for each in late) is found
+
+
 def test_what_is_silent_is_found():
     with wrong(1.0, head=CHUNKED % b"") as url:
         assert problems(findings(url, timeout_s=0.3))[0] == "nothing came for 0.3 s"
 
 
 def test_an_answer_that_is_too_fast_cannot_be_judged():
-    packed = gzip.compress(b"ab")
-    head = CHUNKED % b"Content-Encoding: gzip\r\n"
-    with wrong(chunk(packed), END, head=head) as url:
+    with wrong(chunk(gzip.compress(b"ab")), END, head=GZIPPED) as url:
         diagnosis = examine_url(url)
     assert "too fast to tell" in dict(diagnosis.rows)["arrives"]
 

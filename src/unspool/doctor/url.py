@@ -124,9 +124,9 @@ def examine_url(url: str, *, timeout_s: float = 10.0) -> Diagnosis:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"url must be an http:// or https:// URL; got {shown(url)}.")
     site = _Site(parts, timeout_s)
+    head = site.read("HEAD", accept="identity")  # First: it also wakes an app that was asleep.
     plain = site.read("GET", accept="identity")
     coded = site.read("GET", accept=accept_encoding())
-    head = site.read("HEAD", accept="identity")
     old = site.read("GET", accept="identity", version="1.0")
     rows = [*_seen(plain), ("compressed", _coding(coded)), ("HEAD", _head(head))]
     rows.append(("HTTP/1.0", old.problem or f"status {old.status}; {_framing(old)}"))
@@ -311,10 +311,12 @@ def _wrong_coding(plain: _Reading, coded: _Reading) -> Iterator[Finding]:
         return
     if coded.problem:
         yield Finding(who, f"compresses, and the answer {coded.problem}", _CODING)
-    elif coded.first_s - plain.first_s >= _SLOW_S:
-        late = coded.first_s - plain.first_s
+    elif coded.first_s - plain.first_s >= _SLOW_S or (coded.at_once and not plain.at_once):
         yield Finding(
-            who, f"holds bytes back to compress them, the first for {late:.1f} s", _CODING
+            who,
+            f"holds bytes back to compress them: the first come after {coded.first_s:.1f} s, "
+            f"and after {plain.first_s:.1f} s without compression",
+            _CODING,
         )
 
 
