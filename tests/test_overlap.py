@@ -29,6 +29,7 @@ class Watched:
         self.batches = 0
         self.sizes = []
         self.threads = set()
+        self.ended_by = []
         self.users = set()
         self.more = threading.Condition()
 
@@ -46,7 +47,13 @@ class Watched:
                 self.more.notify_all()
             return data
 
-        encoder.feed = watched
+        end = encoder.end
+
+        def ended():
+            self.ended_by.append(threading.get_ident())
+            return end()
+
+        encoder.feed, encoder.end = watched, ended
         return encoder
 
     def wait_for(self, batches):
@@ -205,7 +212,26 @@ def test_on_a_loop_workers_encode_ahead_in_order():
     format = Watched()
     assert asyncio.run(run(format)) == expected()
     assert threading.get_ident() not in format.threads
+    [ended_by] = format.ended_by
+    assert ended_by in format.threads
     assert format.users == {"ada"}
+
+
+def test_on_a_loop_what_stands_after_the_rows_is_not_sent_if_the_source_fails_at_its_end():
+    class Closing(Reader):
+        def close(self):
+            super().close()
+            raise LookupError("the connection was lost")
+
+    async def run():
+        sent = []
+        with pytest.raises(LookupError):
+            async for chunk in asgi.open_chunks(Stream(Closing(table(3)), "json")):
+                sent.append(chunk)
+        return b"".join(sent)
+
+    sent = asyncio.run(run())
+    assert sent.startswith(b"[") and not sent.rstrip().endswith(b"]")
 
 
 def test_stalled_streams_on_a_loop_hold_no_thread_and_one_batch_ahead():

@@ -104,7 +104,7 @@ def _encode_ahead(source: object, pipeline: Pipeline[AnyStr]) -> None:
     """Offers the source to encode columnar batches where it reads them, if it can."""
     encode_ahead = getattr(source, "encode_ahead", None)
     if encode_ahead is not None:
-        encode_ahead(pipeline.encode)
+        encode_ahead(pipeline.encode, pipeline.encode_end)
 
 
 class Closable(Protocol):

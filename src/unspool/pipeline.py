@@ -75,6 +75,7 @@ class Pipeline(Generic[AnyStr]):
         self._began_at: float | None = None
         self._sent_at = 0.0
         self._begun = False
+        self._end: AnyStr | None = None
         self.rows = 0
         self.sent = 0
         self.first_at: float | None = None
@@ -139,6 +140,10 @@ class Pipeline(Generic[AnyStr]):
         except Exception as error:
             return Encoded(self._coalescer.empty, 0, error)
 
+    def encode_end(self) -> None:
+        """Makes what stands after the last row, for `end`, where the batches were encoded."""
+        self._end = self._encoder.end()
+
     def _up_to(self, batch: Batch, error: RowError) -> Encoded[AnyStr]:
         """The rows before the first that is at fault, and what is wrong with that one."""
         piece = self._coalescer.empty
@@ -171,7 +176,7 @@ class Pipeline(Generic[AnyStr]):
 
     def end(self) -> AnyStr:
         """What is held and what stands after the last row."""
-        self._coalescer.hold(self._encoder.end())
+        self._coalescer.hold(self._encoder.end() if self._end is None else self._end)
         chunk = self.flush()
         if self._compressor is not None:
             chunk += self._counted(self._compressor.end())

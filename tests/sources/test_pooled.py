@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from unspool.sources import pooled
 from unspool.sources.pooled import PooledSource
 from unspool.sources.rows import Puller
 from unspool.sources.workers import Lane, Workers
@@ -404,3 +405,21 @@ def test_a_failure_after_the_close_is_nobodys():
         await source.aclose(lambda: None)
 
     assert complaints_of(main) == []
+
+
+def test_a_stream_that_stands_in_line_looks_up_less_often(run, monkeypatch):
+    monkeypatch.setattr(pooled, "_IN_LINE_S", 20)
+
+    async def main():
+        workers, gate = Workers(1), threading.Event()
+        busy = Lane(workers).submit(gate.wait, 20)
+        source = new_source([1, 2, 3], lane=Lane(workers))
+        source.start()
+        assert list(await source.pull(3, 0.01)) == [1]
+        assert not await source.pull(3, 0.01)  # What is held may have to leave now.
+        asyncio.get_running_loop().call_later(0.3, gate.set)
+        assert list(await source.pull(3, 0.01)) == [2, 3]
+        assert busy.done()
+        await close(source)
+
+    run(main())

@@ -1,8 +1,10 @@
+import asyncio
 import threading
 import time
 
 import pytest
 
+from unspool.sources import workers as workers_module
 from unspool.sources.workers import Lane, Workers
 
 
@@ -155,3 +157,46 @@ def test_closing_a_lane_without_a_thread_of_its_own_changes_nothing():
     lane = Lane(workers)
     lane.close()
     assert lane.submit(lambda: "ran").result(5) == "ran"
+
+
+def submit_50(workers, ran):
+    return [Lane(workers).submit(ran.append, n) for n in range(50)]
+
+
+def stay_busy(ran):
+    time.sleep(0.2)
+    return len(ran)
+
+
+def test_a_loop_that_is_busy_is_not_buried_under_what_the_threads_make(monkeypatch):
+    monkeypatch.setattr(workers_module, "_PATIENCE_S", 60)
+
+    async def main():
+        ran = []
+        jobs = submit_50(Workers(2), ran)
+        ran_meanwhile = stay_busy(ran)
+        await asyncio.gather(*map(asyncio.wrap_future, jobs))
+        return ran_meanwhile, sorted(ran)
+
+    ran_meanwhile, ran = asyncio.run(main())
+    assert ran_meanwhile <= 2
+    assert ran == list(range(50))
+
+
+def test_a_loop_that_is_stuck_or_closed_does_not_keep_the_jobs_waiting(monkeypatch):
+    ran, workers, gate = [], Workers(1), Gate()
+
+    async def stuck():
+        submit_50(Workers(2), ran)
+        wait_for(lambda: len(ran) == 50, 20)
+
+    async def closed():
+        Lane(workers).submit(gate)
+        submit_50(workers, ran)
+
+    monkeypatch.setattr(workers_module, "_PATIENCE_S", 0.01)
+    asyncio.run(stuck())
+    monkeypatch.setattr(workers_module, "_PATIENCE_S", 60)
+    asyncio.run(closed())
+    gate.free.set()
+    wait_for(lambda: len(ran) == 100)

@@ -48,7 +48,9 @@ _REFUSED = (ValueError, TypeError, OverflowError)
 @cache
 def pyarrow() -> Any:
     """The package; MissingExtra if it is not installed."""
-    return require("pyarrow", extra="arrow")
+    package = require("pyarrow", extra="arrow")
+    package.array([])  # Loads pandas, if that is there: now, and not while a loop waits.
+    return package
 
 
 class Misfit(Exception):

@@ -74,6 +74,7 @@ class Parquet:
             MissingExtra: pyarrow is not installed.
             UsageError: columns that are not those of the schema.
         """
+        _parquet()  # It takes its time, the first time: not on a loop, among the first rows.
         size = self.row_group_rows
         groups = Groups("Parquet", columns, self.schema, size, refused=self._refused)
         return TableEncoder(groups, self._writer)
@@ -86,5 +87,8 @@ class Parquet:
         return None
 
     def _writer(self, sink: Any, schema: Any) -> Any:
-        writer = require("pyarrow.parquet", extra="arrow").ParquetWriter
-        return writer(sink, schema, compression=self.compression)
+        return _parquet().ParquetWriter(sink, schema, compression=self.compression)
+
+
+def _parquet() -> Any:
+    return require("pyarrow.parquet", extra="arrow")

@@ -70,6 +70,7 @@ class BatchRows(Iterator[Batch]):
         self.reader = reader
         self.want = 1
         self._encode: Callable[[Batch], Any] | None = None
+        self._end: Callable[[], None] | None = None
         self._decided: bool | None = None
         self._pace = _Pace()
         self._started = False
@@ -89,6 +90,8 @@ class BatchRows(Iterator[Batch]):
         asked_at = monotonic()
         batch = self.reader.read_batch(self._pace.rows())
         self._pace.took(monotonic() - asked_at, len(batch))
+        if self._decided and self._end is not None and not len(batch):
+            self._end()
         batch = _first_or_stop(self, batch, StopIteration)
         if self._encode is None:
             return batch
@@ -128,14 +131,16 @@ class AsyncBatchRows(AsyncIterator[Batch]):
         await self.reader.aclose()
 
 
-def encode_ahead(rows: object, encode: Callable[[Batch], Any]) -> None:
+def encode_ahead(rows: object, encode: Callable[[Batch], Any], end: Callable[[], None]) -> None:
     """Has the thread that reads `rows` encode them as well, if they are columnar batches.
+
+    `encode` is called with each, and `end` after the last.
 
     The thread that sends then runs beside it: making bytes of columns needs no Python. Where
     Python is needed the two would only wait for each other.
     """
     if isinstance(rows, BatchRows):
-        rows._encode = encode
+        rows._encode, rows._end = encode, end
 
 
 def _first_or_stop(rows: Any, batch: Batch, stop: type[Exception]) -> Batch:

@@ -23,6 +23,10 @@ T = TypeVar("T")
 # How long `aclose` waits for a thread that is busy with the rows. It closes them when it can.
 _CLOSE_WAIT_S = 0.5
 
+# How often a stream looks up that waits for a thread, and has nothing left to send meanwhile.
+# There can be hundreds of them, just when the loop has no time to waste.
+_IN_LINE_S = 0.25
+
 
 class PooledSource(Generic[T]):
     """The rows of a `Puller` as an asynchronous source.
@@ -49,6 +53,7 @@ class PooledSource(Generic[T]):
         self._making: deque[T] = deque()
         self._job: Future[None] | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self._in_line = False
         self._started = False
         self._bound = False
 
@@ -73,9 +78,9 @@ class PooledSource(Generic[T]):
             self._bound = True
             self._lane.keep()
 
-    def encode_ahead(self, encode: Callable[[Batch], Any]) -> None:
+    def encode_ahead(self, encode: Callable[[Batch], Any], end: Callable[[], None]) -> None:
         """See `unspool.sources.batches.encode_ahead`."""
-        encode_ahead(self._puller.rows, encode)
+        encode_ahead(self._puller.rows, encode, end)
 
     async def pull(self, want: int, timeout_s: float) -> Sequence[T] | None:
         """At most `want` rows; none, if none came in `timeout_s`; None after the last."""
@@ -85,9 +90,12 @@ class PooledSource(Generic[T]):
         if self._job is None:
             self._job = self._submit(want)
         job = self._waiting = self._waiting or _wrapped(self._job)
+        if self._in_line and not self._job.running():
+            timeout_s = max(timeout_s, _IN_LINE_S)
         done, _ = await asyncio.wait([job], timeout=timeout_s if self._started else None)
         self._started = True
         if not done:
+            self._in_line = not self._job.running()
             return unpacked(self._puller.rows, taken(self._making))
         self._job = None
         job.result()
@@ -99,6 +107,7 @@ class PooledSource(Generic[T]):
     def _submit(self, want: int) -> Future[None]:
         self._making = deque()
         self._waiting = None
+        self._in_line = False
         return self._lane.submit(self._make, self._making, self._puller.items(want))
 
     def _make(self, making: deque[T], want: int) -> None:

@@ -159,9 +159,9 @@ class RowSource(Generic[T]):
         self._peeked: deque[T] | None = None
         self._asked = False
 
-    def encode_ahead(self, encode: Callable[[Batch], Any]) -> None:
+    def encode_ahead(self, encode: Callable[[Batch], Any], end: Callable[[], None]) -> None:
         """See `unspool.sources.batches.encode_ahead`."""
-        encode_ahead(self.puller.rows, encode)
+        encode_ahead(self.puller.rows, encode, end)
 
     def peek(self) -> None:
         """Pulls the first row and keeps it for `pull`; raises what the source raises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,6 +13,9 @@ __all__ = ["Lane", "Workers"]
 
 T = TypeVar("T")
 Job = Callable[[], None]
+
+# So long a thread waits for its loop, once a job.
+_PATIENCE_S = 0.1
 
 
 class Workers:
@@ -41,6 +45,11 @@ class Workers:
             self._threads += 1
             self._idle += 1
             threading.Thread(target=self._work, name="unspool-worker", daemon=True).start()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are jobs that wait for a thread."""
+        return self._waiting > 0
 
     def keep(self, lane: Lane) -> None:
         """Gives the thread that calls this to `lane`, once its job is done."""
@@ -76,10 +85,18 @@ class Lane:
         self._own: SimpleQueue[Job | None] | None = None
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
-        """The future result of `function`, which a worker calls."""
+        """The future result of `function`, which a worker calls.
+
+        If there are more jobs than threads, a worker lets the loop that this is called on catch
+        up first. So what was made and not looked at never becomes more than the threads can
+        make, and other requests need not stand behind it.
+        """
         future: Future[T] = Future()
+        loop = _running_loop()
 
         def job() -> None:
+            if loop is not None and self._workers.crowded:
+                _let_catch_up(loop)
             if not future.set_running_or_notify_cancel():
                 return  # Nobody waits for it any more.
             try:
@@ -110,3 +127,20 @@ class Lane:
         """Lets a kept thread end."""
         if self._own is not None:
             self._own.put(None)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _let_catch_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Waits until `loop` has done what it had to do by now; for a moment at the most."""
+    caught_up = threading.Event()
+    try:
+        loop.call_soon_threadsafe(caught_up.set)
+    except RuntimeError:
+        return  # It is closed.
+    caught_up.wait(_PATIENCE_S)
