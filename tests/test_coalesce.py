@@ -31,14 +31,29 @@ def test_a_chunk_leaves_when_it_has_the_size(size, leaves):
 
 
 @pytest.mark.parametrize(("now", "leaves"), [(0.0499, False), (0.05, True), (0.0501, True)])
-def test_a_chunk_leaves_when_its_oldest_byte_has_the_age(now, leaves):
+def test_a_chunk_leaves_so_long_after_its_first_piece_was_asked_for(now, leaves):
     c = started()
     assert c.feed(b"a", 0, 0) == b""
     assert c.feed(b"b", now, now) == (b"ab" if leaves else b"")
 
 
-def test_the_age_counts_from_when_the_piece_was_begun():
-    assert started().feed(b"a", made_at=0, now=0.06) == b"a"
+def test_a_piece_that_took_its_time_leaves_at_once():
+    assert started().feed(b"a", 0, 0.06) == b"a"
+
+
+def test_a_piece_leaves_at_once_after_a_silence():
+    c = started()
+    for since in (0, 0.05, 0.1):
+        assert c.feed(b"", since, since + 0.05) == b""
+        assert c.due_in_s(since + 0.05) == 0.05
+    assert c.feed(b"a", 0.15, 0.16) == b"a"
+    assert c.feed(b"b", 0.16, 0.17) == b""
+    assert c.feed(b"c", 0.17, 0.22) == b"bc"
+
+
+def test_the_time_that_the_client_takes_is_no_silence():
+    c = started()
+    assert c.feed(b"a", 7, 7.01) == b""
 
 
 def test_an_empty_piece_lets_time_pass():
@@ -48,7 +63,7 @@ def test_an_empty_piece_lets_time_pass():
     assert c.feed(b"", 0.05, 0.05) == b"a"
 
 
-def test_the_age_starts_anew_after_a_chunk():
+def test_the_time_counts_anew_after_a_chunk():
     c = started()
     assert c.feed(b"x" * 10, 0, 0) == b"x" * 10
     assert c.feed(b"a", 0.04, 0.04) == b""

@@ -1,4 +1,4 @@
-"""Small pieces in, chunks of a good size out. Knows bytes and ages, but no clock."""
+"""Small pieces in, chunks of a good size out. Knows bytes and times, but no clock."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ FLUSH_AFTER_S = 0.05
 
 
 class Coalescer(Generic[AnyStr]):
-    """Holds pieces back until they make a chunk, or the oldest is too old.
+    """Holds pieces back until they make a chunk, or that takes too long.
 
     The first piece leaves at once. After that a chunk has at least `chunk_bytes` (bytes,
-    or characters of text; less in the first MiB) unless its oldest piece was
-    `flush_after_s` old. Holds less than `chunk_bytes`. Times are seconds of any clock that
+    or characters of text; less in the first MiB) unless `flush_after_s` have passed since the
+    first piece of it was asked for: so nothing waits longer, and what comes after a silence
+    does not wait at all. Holds less than `chunk_bytes`. Times are seconds of any clock that
     the caller likes.
     """
 
@@ -50,7 +51,7 @@ class Coalescer(Generic[AnyStr]):
         self._flush_after_s = flush_after_s
         self._pieces: list[AnyStr] = []
         self._held = 0
-        self._oldest: float | None = None
+        self._asked_at: float | None = None
         self._started = False
         self._given = 0
 
@@ -66,16 +67,19 @@ class Coalescer(Generic[AnyStr]):
             self._pieces.append(piece)
             self._held += len(piece)
 
-    def feed(self, piece: AnyStr, made_at: float, now: float) -> AnyStr:
-        """A chunk, if one is due at `now`; else nothing. `made_at` is when the piece began."""
-        if piece:
-            self.hold(piece)
-            if self._oldest is None:
-                self._oldest = made_at
-        if self._held < self.target and self._started and self.due_in_s(now) > 0:
-            return self.empty
-        self._started = self._started or bool(piece)
-        return self.flush() if self._started else self.empty
+    def feed(self, piece: AnyStr, asked_at: float, now: float) -> AnyStr:
+        """A chunk, if one is due at `now`; else nothing.
+
+        `piece` may be empty: nothing has come since it was asked for, at `asked_at`.
+        """
+        if self._asked_at is None:
+            self._asked_at = asked_at
+        self.hold(piece)
+        if not self._started:
+            self._started = bool(piece)
+            return self.flush() if piece else self.empty
+        due = self._held >= self.target or (self._held > 0 and not self.due_in_s(now))
+        return self.flush() if due else self.empty
 
     def flush(self) -> AnyStr:
         """All that is held."""
@@ -83,7 +87,7 @@ class Coalescer(Generic[AnyStr]):
         self._pieces.clear()
         self._given += self._held
         self._held = 0
-        self._oldest = None
+        self._asked_at = None
         return chunk
 
     def _joined(self) -> AnyStr:
@@ -91,6 +95,6 @@ class Coalescer(Generic[AnyStr]):
 
     def due_in_s(self, now: float) -> float:
         """Seconds until what is held must leave; the whole time if nothing is held."""
-        if self._oldest is None:
+        if self._asked_at is None or not self._held:
             return self._flush_after_s
-        return max(0.0, self._oldest + self._flush_after_s - now)
+        return max(0.0, self._asked_at + self._flush_after_s - now)

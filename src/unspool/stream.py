@@ -40,7 +40,8 @@ class Stream:
         columns: the column names; taken from the first row if it has any.
         filename: makes it a download of this name; without a suffix it gets the format's.
         chunk_bytes: a chunk leaves when it is this long, or …
-        flush_after_s: … when its oldest byte is this many seconds old.
+        flush_after_s: … so many seconds after its first row was asked for: what comes after a
+            silence leaves at once.
         batch_rows: the most rows that are taken from the source at a time.
         same_thread: iterate `rows` on the thread of the request, always. What a source
             that gets stuck has given before then waits with it.

@@ -37,7 +37,7 @@ class TemplateStream:
         beside: other objects that the template uses; if one is bound to its thread
             (sqlite3), the template is rendered on the thread that asks for chunks.
         chunk_chars: a chunk leaves when it is this long, or …
-        flush_after_s: … when its oldest character is this many seconds old.
+        flush_after_s: … so many seconds after its first piece was asked for.
 
     >>> from jinja2 import Template
     >>> pieces = Template("{% for n in range(3) %}{{ n }};{% endfor %}").generate()
