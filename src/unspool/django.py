@@ -269,6 +269,10 @@ class _RequestThread(Lane):
         job.add_done_callback(self._jobs.discard)
         return job
 
+    def stands_in_line(self, job: Future[Any]) -> bool:
+        """No: the thread is the request's own."""
+        return False
+
     def keep(self) -> None:
         """There is no other thread."""
 

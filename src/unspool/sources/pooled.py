@@ -90,12 +90,12 @@ class PooledSource(Generic[T]):
         if self._job is None:
             self._job = self._submit(want)
         job = self._waiting = self._waiting or _wrapped(self._job)
-        if self._in_line and not self._job.running():
+        if self._in_line and self._lane.stands_in_line(self._job):
             timeout_s = max(timeout_s, _IN_LINE_S)
         done, _ = await asyncio.wait([job], timeout=timeout_s if self._started else None)
         self._started = True
         if not done:
-            self._in_line = not self._job.running()
+            self._in_line = self._lane.stands_in_line(self._job)
             return unpacked(self._puller.rows, taken(self._making))
         self._job = None
         job.result()

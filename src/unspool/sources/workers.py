@@ -112,6 +112,10 @@ class Lane:
             self._own.put(job)
         return future
 
+    def stands_in_line(self, job: Future[Any]) -> bool:
+        """Whether a job of this lane waits for a thread."""
+        return not (job.running() or job.done())
+
     def keep(self) -> None:
         """Called in a job: this thread is the stream's own from now on, until `close`."""
         if self._own is None:
