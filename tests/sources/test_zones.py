@@ -74,6 +74,16 @@ def test_a_span_grows_on_both_sides_and_is_looked_for_once():
     assert len(asked) < 90 * YEAR_S / STEP_S * 1.2
 
 
+@pytest.mark.parametrize("near", [-400 * YEAR_S, 30 * YEAR_S])
+def test_a_span_that_is_refused_is_not_taken_for_known(near):
+    zone = zone_named("Europe/Berlin")
+    offsets = Offsets(zone)
+    assert offsets.between(-400 * YEAR_S, 30 * YEAR_S) is None
+    assert offset_of(offsets.between(near, near), near) == python_offset(zone, near)
+    assert offsets.between(-400 * YEAR_S, 30 * YEAR_S) is None
+    assert offset_of(offsets.between(near, near), near) == python_offset(zone, near)
+
+
 @pytest.mark.parametrize(
     ("name", "seconds"), [("UTC", 0), ("+05:30", 19800), ("-00:30", -1800), ("+14:00", 50400)]
 )

@@ -69,16 +69,18 @@ class Offsets:
         return self._table
 
     def _extend(self, low: int, high: int) -> None:
-        if self._low == self._high:
-            self._low = self._high = low
-            self._offsets = [self._at(low)]
-        new_low, new_high = min(self._low, low - _BESIDE_S), max(self._high, high + _BESIDE_S)
+        """Knows this span as well from now on; nothing new, if it raises OverflowError."""
+        old_low, old_high, known = self._low, self._high, self._offsets
+        if old_low == old_high:
+            old_low = old_high = low
+            known = [self._at(low)]
+        new_low, new_high = min(old_low, low - _BESIDE_S), max(old_high, high + _BESIDE_S)
         if new_high - new_low > _SPAN_MAX_S:
             raise OverflowError
-        edges, offsets = self._changes(new_low, self._low)
-        more_edges, more_offsets = self._changes(self._high, new_high)
+        edges, offsets = self._changes(new_low, old_low)
+        more_edges, more_offsets = self._changes(old_high, new_high)
         self._edges = [*edges, *self._edges, *more_edges]
-        self._offsets = [*offsets[:-1], *self._offsets, *more_offsets[1:]]
+        self._offsets = [*offsets[:-1], *known, *more_offsets[1:]]
         self._low, self._high = new_low, new_high
         self._table = self._as_bytes()
 
