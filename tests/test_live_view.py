@@ -538,6 +538,22 @@ def test_what_is_no_question_is_not_answered_and_the_next_one_is(folder):
     listener.stop()
 
 
+def test_a_process_is_not_to_be_found_before_it_listens(folder, monkeypatch):
+    """Another one would take it for dead, and remove its socket."""
+    import socket
+
+    listen = socket.socket.listen
+
+    def listen_after_another_has_asked(sock):
+        assert list(peers.ask(peers.app_folder(), {})) == []
+        listen(sock)
+
+    monkeypatch.setattr(socket.socket, "listen", listen_after_another_has_asked)
+    listener = listening()
+    assert list(peers.ask(listener.path.parent, {})) == [{"asked": {}}]
+    listener.stop()
+
+
 def test_the_socket_of_a_dead_process_is_removed(folder):
     import socket
 
