@@ -491,6 +491,7 @@ def test_a_wsgi_app_asks_for_its_token():
 def folder(monkeypatch, tmp_path):
     import tempfile
 
+    monkeypatch.setattr(peers, "_ANSWER_WITHIN_S", 10)
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as path:
         monkeypatch.setenv("XDG_RUNTIME_DIR", path)
         monkeypatch.delenv("UNSPOOL_LIVE_DIR", raising=False)
@@ -534,6 +535,22 @@ def test_what_is_no_question_is_not_answered_and_the_next_one_is(folder):
                 assert sock.recv(100) == b""
             except ConnectionResetError:
                 pass
+    assert list(peers.ask(listener.path.parent, {})) == [{"asked": {}}]
+    listener.stop()
+
+
+def test_a_process_is_not_to_be_found_before_it_listens(folder, monkeypatch):
+    """Another one would take it for dead, and remove its socket."""
+    import socket
+
+    listen = socket.socket.listen
+
+    def listen_after_another_has_asked(sock):
+        assert list(peers.ask(peers.app_folder(), {})) == []
+        listen(sock)
+
+    monkeypatch.setattr(socket.socket, "listen", listen_after_another_has_asked)
+    listener = listening()
     assert list(peers.ask(listener.path.parent, {})) == [{"asked": {}}]
     listener.stop()
 
@@ -600,10 +617,10 @@ def test_a_forked_process_has_a_socket_of_its_own(folder, monkeypatch):
     if not child:
         listener.forget()
         listener.start()
-        time.sleep(5)
+        time.sleep(60)
         os._exit(0)
     try:
-        deadline = time.monotonic() + 4
+        deadline = time.monotonic() + 30
         while len(list(folder.rglob("*.sock"))) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -1,6 +1,7 @@
 """What the live tests ask for."""
 
 import itertools
+import threading
 import time
 
 import flask
@@ -69,12 +70,23 @@ def compressed_slow_table():
     return compressed(slow_table())
 
 
+gate = threading.Event()
+
+
+@app.get("/open")
+def open_gate():
+    gate.set()
+    return "open"
+
+
 @app.get("/slow-table")
 def slow_table():
+    """Three rows, and three more when the gate is open."""
+
     def rows():
         for n in range(6):
             if n == 3:
-                time.sleep(2)
+                gate.wait(60)
             yield n
 
     return stream_template_string(
@@ -101,7 +113,7 @@ def events():
         yield Event(f"first line\nsecond, after {last}", event="hello")
         for n in range(last + 1, 7):
             if last == 0 and n == 4:
-                time.sleep(0.5)  # What was sent is read before the connection is reset.
+                time.sleep(3)  # What was sent is read before the connection is reset.
                 raise LookupError("boom")
             yield {"n": n, "text": "é\n"}
 

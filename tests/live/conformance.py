@@ -199,7 +199,7 @@ def check_ahead(target, server, url):
 def rows_when_still(url, id):
     made, since = 0, time.monotonic()
     while time.monotonic() < since + 0.3:
-        events = httpx.get(url + "/log", trust_env=False).json()
+        events = httpx.get(url + "/log", trust_env=False, timeout=30).json()
         now = max(
             (event["rows"] for event in events if (event["id"], event["event"]) == (id, "made")),
             default=0,
@@ -280,17 +280,24 @@ def examine(target, browse):
         # What asynchronous views open stays with the loop.
         options = ("", "&view=1") if app in (FLASK, BRIDGE, DJANGO) else ("",)
         cases = [case for case in CASES if (target, case) not in LEFT_OUT]
-        results = [
-            *check_app(url, cases=cases).results,
-            check_whose(url),
-            check_sqlite(url, options),
-            check_ahead(target, server, url),
-            *(check_client(name, ask, url) for name, ask in CLIENTS.items()),
-            *(browse(partial(check_page, name, ask, url)) for name, ask in PAGES.items()),
-        ]
+        more = {
+            "whose": partial(check_whose, url),
+            "sqlite": partial(check_sqlite, url, options),
+            "ahead": partial(check_ahead, target, server, url),
+            **{name: partial(check_client, name, ask, url) for name, ask in CLIENTS.items()},
+            **{
+                name: partial(browse, partial(check_page, name, ask, url))
+                for name, ask in PAGES.items()
+            },
+        }
+        results = [*check_app(url, cases=cases).results, *(check() for check in more.values())]
         found = {result.name: result for result in results}
-        if not found["timely"].passed:  # Once more: the machine may have been busy.
-            found["timely"] = check_app(url, cases=["timely"]).results[0]
+        # Those again that are not as they should be: the machine may have been busy.
+        for name in [name for name, result in found.items() if not as_known(target, result)]:
+            if name in more:
+                found[name] = more[name]()
+            elif name != "closed-once":  # Alone it would always pass.
+                found[name] = check_app(url, cases=[name]).results[0]
         if stack == "daphne":  # It looks once a second at what its applications have raised.
             time.sleep(1.5)
         return found, server.log()

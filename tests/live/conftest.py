@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from live.servers import FLIGHTS, HERE, ROOT, Server, free_port, running, serve
+from live.servers import FLIGHTS, HERE, ROOT, Server, free_port, running, serve, wake
 
 EXAMPLE = ROOT / "examples" / "flights"
 
@@ -110,12 +110,14 @@ def start(short_path):
                 "CONTRACT_LOG": str(short_path / "contract.json"),
                 "PYTHONPATH": os.pathsep.join(map(str, [HERE, HERE.parent, ROOT / "src"])),
                 "XDG_RUNTIME_DIR": str(short_path),
+                "ANSWER_WITHIN_S": "15",
                 **more,
             }
             words = command.format(port=port).split()
             words[0] = str(Path(sys.executable).parent / words[0])
             log = short_path / f"{port}.log"
             process = servers.enter_context(running(words, port, HERE, env, log))
+            wake(port)
             return Server(process, port, short_path, {port})
 
         yield start

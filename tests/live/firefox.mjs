@@ -14,16 +14,17 @@ const browser = await puppeteer.launch({
   browser: "firefox",
   executablePath,
   headless: true,
+  timeout: 120_000,
   extraPrefsFirefox: { "javascript.enabled": !without },
 })
 const page = await browser.newPage()
 
 const until = async (met) => {
-  for (const end = Date.now() + 20_000; Date.now() < end; ) {
+  for (const end = Date.now() + 60_000; Date.now() < end; ) {
     if (await met().catch(() => false)) return true
     await new Promise((done) => setTimeout(done, 20))
   }
-  throw new Error("it did not come to that in 20 s")
+  throw new Error("it did not come to that in 60 s")
 }
 
 const commands = {

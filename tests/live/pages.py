@@ -47,7 +47,7 @@ CSP = {
 @app.get("/page/<name>")
 def page(name):
     def wait(gate):
-        gates[name, gate].wait(20)
+        gates[name, gate].wait(120)
         return ""
 
     def log():

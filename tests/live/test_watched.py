@@ -16,18 +16,18 @@ ASGI = [name for name, stack in STACKS.items() if stack.kind == "asgi"]
 
 
 def look(server, path):
-    with urlopen(f"{server.url}/-/streams/{path}", timeout=10) as answer:
+    with urlopen(f"{server.url}/-/streams/{path}", timeout=30) as answer:
         return json.load(answer)
 
 
 def cancel(server, id):
     headers = {"X-Requested-With": "test"}
     url = f"{server.url}/-/streams/{id}/cancel"
-    with urlopen(Request(url, method="POST", headers=headers), timeout=10) as answer:
+    with urlopen(Request(url, method="POST", headers=headers), timeout=30) as answer:
         return answer.status
 
 
-def wait_for(server, id, *states, within_s=10):
+def wait_for(server, id, *states, within_s=30):
     """The record of a stream, once it is in one of these states."""
     deadline = time.monotonic() + within_s
     record = None
@@ -46,7 +46,7 @@ def ask(server, path):
     """A connection that has asked for `path`, and has a small window."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-    sock.settimeout(10)
+    sock.settimeout(30)
     sock.connect(("127.0.0.1", server.port))
     sock.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     return sock
@@ -64,10 +64,11 @@ def read_to_the_end(sock):
 
 
 def cancelled_in_its_source(server, path, id):
-    with ask(server, f"{path}/slow?n=2&gap=3&id={id}&_stream={id}") as sock:
+    with ask(server, f"{path}/slow?n=2&gap=6&id={id}&_stream={id}") as sock:
         read = b""
         while b'{"n":0}' not in read:
-            read += sock.recv(1 << 16)
+            assert (part := sock.recv(1 << 16)), read
+            read += part
         record = wait_for(server, id, "waiting for the source")
         assert record["path"].endswith(f"{path}/slow")
         assert (record["rows"], record["bytes"], record["format"]) == (1, 8, "ndjson")
@@ -75,7 +76,7 @@ def cancelled_in_its_source(server, path, id):
         began = time.monotonic()
         assert cancel(server, id) == 202
         rest = read_to_the_end(sock)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
     assert not rest.endswith(b"0\r\n\r\n")
     assert b'"n":1' not in rest
     assert wait_for(server, id, "cancelled")["rows"] == 1
@@ -88,7 +89,7 @@ def cancelled_at_a_slow_client(server, path, id):
         began = time.monotonic()
         assert cancel(server, id) == 202
         rest = read_to_the_end(sock)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
     assert not rest.endswith(b"0\r\n\r\n")
     assert wait_for(server, id, "cancelled")["bytes"] > 50_000
     closed(server, id)
@@ -104,9 +105,9 @@ def stalled(server, id):
 
 
 def closed(server, id):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        with urlopen(f"{server.url}/log", timeout=10) as answer:
+        with urlopen(f"{server.url}/log", timeout=30) as answer:
             events = [each["event"] for each in json.load(answer) if each["id"] == id]
         if "closed" in events:
             assert events.count("closed") == 1

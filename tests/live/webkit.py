@@ -9,7 +9,7 @@ from pathlib import Path
 
 from live.servers import free_port, running
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 @contextmanager
@@ -51,7 +51,7 @@ class Tab:
         self._ask("DELETE", "")
 
     def _ask(self, method, path, **body):
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=120)
         with closing(connection):
             connection.request(method, f"/session{self._session}{path}", json.dumps(body))
             answer = connection.getresponse()

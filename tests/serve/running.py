@@ -39,14 +39,14 @@ def serving(*arguments, cwd, token=None):
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(10)
+            process.wait(30)
         finally:
             process.kill()
             process.stdout.close()
 
 
 def wait_for(port):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not ask(port, b"GET /-/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[
         0
     ]:

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 from serve.running import get, serving
 
+from unspool.serve import lanes
 from unspool.serve.lanes import Courtesy
 
 # Runs until it is interrupted, and gives no row until then.
@@ -76,9 +77,9 @@ def test_statements_that_take_their_time_keep_neither_tables_nor_pages_waiting(s
         for _ in range(STATEMENTS):
             leaving.enter_context(closing(begin(port, f"/shop/-/sql.csv?sql={quote(ENDLESS)}")))
         time.sleep(0.5)
-        assert get(port, "/shop/items.csv?_limit=3", timeout=20)[0] == 200
-        assert get(port, "/shop/items/", timeout=20)[0] == 200
-        assert get(port, "/-/health", timeout=20)[0] == 200
+        assert get(port, "/shop/items.csv?_limit=3", timeout=45)[0] == 200
+        assert get(port, "/shop/items/", timeout=45)[0] == 200
+        assert get(port, "/-/health", timeout=45)[0] == 200
 
 
 def test_pages_that_wait_for_their_slow_parts_keep_no_other_waiting(shop, tmp_path):
@@ -87,11 +88,12 @@ def test_pages_that_wait_for_their_slow_parts_keep_no_other_waiting(shop, tmp_pa
         for _ in range(PAGES):
             page = leaving.enter_context(closing(begin(port, "/shop/slow/")))
             assert page.getresponse().read(100).startswith(b"<!doctype html>")
-        assert get(port, "/shop/items/", timeout=20)[0] == 200
-        assert get(port, "/-/health", timeout=20)[0] == 200
+        assert get(port, "/shop/items/", timeout=45)[0] == 200
+        assert get(port, "/-/health", timeout=45)[0] == 200
 
 
-def test_rows_wait_for_what_is_small_and_not_for_ever():
+def test_rows_wait_for_what_is_small_and_not_for_ever(monkeypatch):
+    monkeypatch.setattr(lanes, "_PATIENCE_S", 20)
     courtesy = Courtesy()
     courtesy.give_way()
     courtesy.come()
@@ -102,8 +104,9 @@ def test_rows_wait_for_what_is_small_and_not_for_ever():
     waited.join(0.01)
     assert waited.is_alive()
     courtesy.gone()
-    waited.join(5)
+    waited.join(10)
     assert not waited.is_alive()
+    monkeypatch.setattr(lanes, "_PATIENCE_S", 0.1)
     courtesy.come()
     began = time.monotonic()
     courtesy.give_way()

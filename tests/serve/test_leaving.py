@@ -33,7 +33,7 @@ def is_free(port):
     return get(port, "/duckdb/zoo.csv?_limit=1")[0] == 200
 
 
-def soon(condition, seconds=5):
+def soon(condition, seconds=15):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -45,7 +45,7 @@ def soon(condition, seconds=5):
 @pytest.mark.parametrize("source", zoo.ENGINES)
 def test_a_query_ends_when_the_client_leaves_before_its_first_row(server, source):
     with begin(server, f"/{source}/-/sql.csv?sql={quote(ENDLESS)}"):
-        time.sleep(0.5)
+        time.sleep(2)  # Nothing tells when it runs, and to ask takes its place.
         assert not is_free(server)
     assert soon(lambda: is_free(server))
 
@@ -73,6 +73,6 @@ def test_a_server_that_is_told_to_stop_breaks_its_streams_off(places, tmp_path):
         except ConnectionError:
             pass
         assert not received.endswith(b"\r\n0\r\n\r\n")
-        assert process.wait(5) == 0
+        assert process.wait(20) == 0
         connection.close()
     assert "Traceback" not in (tmp_path / "server.log").read_text()

@@ -111,15 +111,15 @@ def test_what_has_no_first_row_in_time_is_refused_and_its_query_ends(place):
     answer = get_sql(slow, "SELECT count(*) AS c FROM long a, long b WHERE a.t < b.t || 'y'")
     assert answer.status_code == 422
     assert "0.3 s" in answer.json["detail"]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 def test_a_statement_must_end_in_time(place):
-    answer = get_sql(client(place, max_seconds=0.5), "SELECT t FROM long LIMIT 300000")
+    answer = get_sql(client(place, max_seconds=2), "SELECT t FROM long LIMIT 300000")
     assert answer.status_code == 200
     chunks = iter(answer.response)
     next(chunks)
-    time.sleep(0.7)
+    time.sleep(2.2)
     with pytest.raises(BeyondLimit):
         list(chunks)
 
@@ -127,11 +127,11 @@ def test_a_statement_must_end_in_time(place):
 def test_a_table_may_take_any_time_once_its_first_row_is_there(place, monkeypatch):
     from unspool.serve import settings
 
-    monkeypatch.setattr(settings, "_SECONDS", 0.3)
+    monkeypatch.setattr(settings, "_SECONDS", 2)
     answer = client(place).get("/n/long.csv")
     chunks = iter(answer.response)
     size = len(next(chunks))
-    time.sleep(0.5)
+    time.sleep(2.2)
     assert size + sum(map(len, chunks)) > 30_000_000
 
 
@@ -145,7 +145,9 @@ def test_a_client_gets_so_many_answers_at_once_and_then_again(place):
     assert few.get("/-/sources.json").status_code == 200
     assert few.get("/n/n.csv", environ_base={"REMOTE_ADDR": "192.0.2.1"}).status_code == 200
     running[0].close()
-    fourth = few.get("/n/n.csv")
+    deadline = time.monotonic() + 15  # Its query is closed on a thread of its own.
+    while (fourth := few.get("/n/n.csv")).status_code == 429 and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert fourth.status_code == 200
     fourth.close()
     running[1].close()
@@ -184,11 +186,11 @@ def test_limits_that_cannot_be_are_told(wrong):
 
 def test_alarms_ring_in_order_and_not_if_they_are_put_off():
     alarms, rung, over = Alarms(), [], threading.Event()
-    put_off = alarms.set(0.1, lambda: rung.append("never"))
-    alarms.set(0.2, lambda: rung.append("second"))
+    put_off = alarms.set(1.0, lambda: rung.append("never"))
+    alarms.set(0.8, lambda: rung.append("second"))
     alarms.set(0.05, lambda: rung.append("first"))
     alarms.set(0.06, lambda: 1 / 0)
-    alarms.set(0.3, over.set)
+    alarms.set(1.2, over.set)
     put_off()
     assert over.wait(5)
     assert rung == ["first", "second"]

@@ -121,14 +121,17 @@ class Listener:
         if DIR not in os.environ:
             _sweep(private(folder.parent))
         private(folder)
-        path.unlink(missing_ok=True)  # Of a process that had this number before.
+        # It gets its name once it listens: a process that it refuses would remove it.
+        unnamed = path.with_suffix(".new")
+        unnamed.unlink(missing_ok=True)  # Of a process that had this number before.
         self._socket = socket.socket(socket.AF_UNIX)
         try:
-            self._socket.bind(str(path))
+            self._socket.bind(str(unnamed))
         except FileNotFoundError:  # The last of the other ones has just removed the folder.
             private(folder)
-            self._socket.bind(str(path))
+            self._socket.bind(str(unnamed))
         self._socket.listen()
+        unnamed.replace(path)
         self.path = path
         atexit.register(self.stop)
         threading.Thread(
