@@ -31,6 +31,13 @@ collect_ignore_glob = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def patient_close(monkeypatch):
+    """On a busy machine half a second may not be enough for a source to be closed."""
+    monkeypatch.setattr("unspool.sources.rows.CLOSE_WAIT_S", 5)
+    monkeypatch.setattr("unspool.sources.pooled._CLOSE_WAIT_S", 5)
+
+
 def pytest_make_parametrize_id(val):
     """Long bytes by their length: some hold the time, and are others in each process."""
     return f"{len(val)}bytes" if isinstance(val, bytes) and len(val) > 20 else None

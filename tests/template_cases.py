@@ -117,7 +117,7 @@ class TemplateCases:
         async def main():
             answer = await ask(self.app(TABLE, {"rows": made}, is_async), leave_after=chunks)
             if rows.log:
-                assert await rows.closed_after(answer.left_at) < 0.5
+                assert await rows.closed_after(answer.left_at) < 5
             return answer
 
         answer = asyncio.run(main())
@@ -271,7 +271,9 @@ class PageCases:
         answer = get(self.page(gate, is_async), path, headers=headers)
         assert answer.body == b"<body>insidesorry</body>"
 
-    def test_a_failure_in_the_shell_is_a_real_status(self, is_async):
+    def test_a_failure_in_the_shell_is_a_real_status(self, is_async, monkeypatch):
+        # A busy machine takes its time.
+        monkeypatch.setattr("unspool.templates.page.FLUSH_AFTER_S", 5)
         gate = Gate(is_async)
         gate.open()
         answer = get(self.page(gate, is_async, PAGE + "{{ 1 // 0 }}"))
@@ -286,14 +288,14 @@ class PageCases:
             answer = await ask(app, leave_after=1)
             ended = time.monotonic()
             gate.open()
-            for _ in range(200):
-                if gate.ended:
+            for n in range(2000):
+                if gate.ended or (gate.never_began and n > 100):
                     break
                 await asyncio.sleep(0.01)
             return answer, ended - answer.left_at
 
         answer, took = asyncio.run(main())
         assert not answer.ended
-        assert took < 2
+        assert took < 4
         # A block that had not begun when the client left never does.
         assert gate.ended == (["cancelled"] if is_async else ["opened"]) or gate.never_began

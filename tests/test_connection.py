@@ -1,3 +1,4 @@
+import gc
 import socket
 import threading
 import time
@@ -92,11 +93,12 @@ def test_of_two_connections_from_one_address_none_is_taken():
 @linux
 def test_looking_for_a_connection_leaves_no_socket_open(new_pair):
     pairs = [new_pair() for _ in range(3)]
+    gc.collect()  # What other tests have left.
     before = len(list(SOCKETS.iterdir()))
     for client, _ in pairs:
         socket_to(*client.getsockname()).close()
         socket_to("192.0.2.1", client.getsockname()[1])
-    assert len(list(SOCKETS.iterdir())) == before
+    assert len(list(SOCKETS.iterdir())) <= before
 
 
 @pytest.mark.parametrize("name", ["gunicorn.socket", "werkzeug.socket"])
@@ -140,7 +142,7 @@ def test_the_client_gets_what_was_sent_before_and_then_a_reset(pair, size, dupli
     reader = threading.Thread(target=read)
     reader.start()
     server.sendall(b"x" * size)
-    break_off(server.dup())
+    break_off(server.dup(), drain_s=10)
     reader.join(10)
     assert len(got) == size
     assert [type(error) for error in errors] == [ConnectionResetError]

@@ -199,7 +199,7 @@ def test_wsgi_closes_the_rows_once_when_the_client_leaves(chunks):
     left_at = time.monotonic()
     iterable.close()
     iterable.close()
-    assert rows.closed_at - left_at < 0.5
+    assert rows.closed_at - left_at < 5
     assert rows.log == ["started", "closed"]
     assert rows.hooks[0] == "on_disconnect"
     assert [told[0] for told in rows.hooks[1:]] == ["disconnect"]
@@ -774,7 +774,7 @@ def test_a_client_that_leaves_closes_the_items(is_async):
 
     async def main():
         answer = await ask(new_app(view), leave_after=3)
-        for _ in range(200):
+        for _ in range(2000):
             await asyncio.sleep(0.005)
             if log:
                 break
@@ -782,7 +782,7 @@ def test_a_client_that_leaves_closes_the_items(is_async):
 
     left_at = asyncio.run(main())
     assert len(log) == 1
-    assert log[0][1] - left_at < 0.5
+    assert log[0][1] - left_at < 5
     assert is_async or log[0][2] == views[0]
 
 

@@ -208,12 +208,12 @@ def test_no_value_of_accept_is_an_error(accept):
 
 
 def test_a_very_long_value_of_accept_takes_no_time():
-    from time import perf_counter
+    from time import process_time
 
     for part in ('"', '\\"', ";", " ; ", "a/b;", ",", 'a/b; c="', "\t"):
-        started = perf_counter()
+        started = process_time()
         chosen_format(["csv"], Asked(accept=part * 20_000 + ", */*"))
-        assert perf_counter() - started < 0.5
+        assert process_time() - started < 0.5
 
 
 # Through Flask and through plain WSGI; the ASGI adapters are in asgi_cases.py.

@@ -627,12 +627,15 @@ def test_the_teardown_of_flask_gets_the_cancelled_error(watcher):
 
 
 def test_a_query_that_runs_is_cancelled_in_its_database(watcher):
+    timer = threading.Timer(0.1, lambda: running_streams()[0].cancel())
+
     class Query:
         columns = ("n",)
         cancelled = threading.Event()
 
         def read_batch(self, want):
-            assert self.cancelled.wait(5)
+            timer.start()
+            assert self.cancelled.wait(20)
             raise LookupError("the database says: cancelled")
 
         def cancel(self):
@@ -642,8 +645,6 @@ def test_a_query_that_runs_is_cancelled_in_its_database(watcher):
             pass
 
     hooks = []
-    timer = threading.Timer(0.1, lambda: running_streams()[0].cancel())
-    timer.start()
     with pytest.raises(LookupError):
         app = wsgi.stream(Query(), on_error=lambda error: hooks.append(type(error)))
         over_wsgi(app)

@@ -244,7 +244,7 @@ def test_stalled_streams_on_a_loop_hold_no_thread_and_one_batch_ahead():
         await asyncio.sleep(0.3)
         # All 32 workers are free, though 60 streams wait for their clients.
         extra = asgi.open_chunks(Stream(table(10)))
-        assert await asyncio.wait_for(anext(extra), 2)
+        assert await asyncio.wait_for(anext(extra), 10)
         for stream in [extra, *streams]:
             await stream.aclose()
         return sent

@@ -143,7 +143,7 @@ def client():
 
 def test_a_late_first_byte_is_told(client):
     with pytest.raises(
-        AssertionError, match=r"came after 0\.[2-9]\d* s; the limit is first_byte_s=0.1"
+        AssertionError, match=r"came after \d+\.\d+ s; the limit is first_byte_s=0.1"
     ):
         assert_streams(lambda: client.get("/slow"), first_byte_s=0.1)
 
@@ -154,7 +154,7 @@ def test_memory_is_told(client):
 
 
 def test_a_response_is_as_good_for_what_can_still_be_watched(client):
-    seen = assert_streams(client.get("/5"), first_byte_s=1)
+    seen = assert_streams(client.get("/5"), first_byte_s=10)
     assert (seen.chunks, seen.size, seen.memory_bytes) == (5, 3 + 5 * 3, None)
 
 

@@ -82,6 +82,15 @@ def watching_app(rows, log, **options):
 TORN_DOWN = [("request", None), ("app", None)]
 
 
+async def torn_down(rows):
+    """Waits until the rows are closed and all is torn down, and whether that happens again."""
+    await rows.closed_after(0)
+    async with asyncio.timeout(5):
+        while len(rows.log) < 4:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("kind", ["plain", "awaited"])
 def test_the_request_lives_until_the_last_row(kind):
     def rows():
@@ -146,9 +155,8 @@ def test_teardown_functions_run_once_when_the_answer_cannot_even_begin(new_rows)
         async def leaving(scope, receive, send):
             await app(scope, receive, never)
 
-        await ask(leaving, leave_after_s=0.1)
-        await rows.closed_after(time.monotonic())
-        await asyncio.sleep(0.05)
+        await ask(leaving, leave_after_s=1)
+        await torn_down(rows)
 
     asyncio.run(main())
     assert rows.log == ["started", "closed", *TORN_DOWN]
@@ -179,8 +187,7 @@ def test_a_stream_that_is_replaced_is_closed(new_rows):
 
         answer = await ask(app)
         gc.collect()
-        await rows.closed_after(time.monotonic())
-        await asyncio.sleep(0.05)
+        await torn_down(rows)
         return answer
 
     assert asyncio.run(main()).body == b"small"

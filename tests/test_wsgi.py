@@ -551,10 +551,9 @@ def test_a_client_that_stops_reading_is_cut_off_and_makes_room_for_others():
 
 def test_a_client_that_reads_is_not_cut_off_although_its_source_is_slow():
     closed = []
-    app = limit(endless(closed, b"x", pause_s=0.25), bytes_per_s_min=1000, grace_s=0.1)
+    app = limit(endless(closed, b"x", pause_s=0.8), bytes_per_s_min=1000, grace_s=0.5)
     with served(app) as port, asked(port) as client:
-        until = time.monotonic() + 1.2
-        while time.monotonic() < until:
+        for _ in range(3):
             assert client.recv(1000)
         assert closed == []
     wait_for(lambda: closed)
@@ -732,7 +731,7 @@ def test_a_deadline_breaks_off_after_the_rows_before_it(answer, same_thread):
             yield (n,)
             time.sleep(0.02)
 
-    got = answer(rows(), "ndjson", deadline_s=0.3, same_thread=same_thread, **told.hooks)
+    got = answer(rows(), "ndjson", deadline_s=1, same_thread=same_thread, **told.hooks)
     sent = b""
     with pytest.raises(DeadlineExceeded, match="deadline_s"):
         for chunk in got.iterable:
@@ -740,12 +739,13 @@ def test_a_deadline_breaks_off_after_the_rows_before_it(answer, same_thread):
     got.close()
     lines = sent.splitlines()
     assert lines == [b"[%d]" % n for n in range(len(lines))]
-    assert 2 <= len(lines) <= 15
+    assert 1 <= len(lines) <= 60
     assert told.log[-1] == ("on_close", "error", len(lines), len(sent))
     assert isinstance(told.log[-2][1], DeadlineExceeded)
 
 
-def test_a_deadline_is_kept_although_the_source_is_stuck(answer):
+def test_a_deadline_is_kept_although_the_source_is_stuck(answer, monkeypatch):
+    monkeypatch.undo()  # The wait of a close is as it is for users.
     free = threading.Event()
 
     def rows():

@@ -447,5 +447,5 @@ class _LimitedBody:
         if waited > grace_s and size < bytes_per_s_min * waited:
             connection = socket_of(self._environ)
             if connection is not None:
+                self._sending.remove(self)  # First: the client can be back at once.
                 break_off(connection, drain_s=0)
-                self._sending.remove(self)

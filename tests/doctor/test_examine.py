@@ -474,7 +474,10 @@ class Pairing:
     ],
 )
 def test_each_fault_of_an_asgi_middleware_is_found_in_it_alone(middleware, problem, monkeypatch):
-    monkeypatch.setattr("unspool.doctor.measure._PATIENCE_S", 2.0)
+    patience_s = 2.0 if middleware is Hanging else 20.0
+    monkeypatch.setattr("unspool.doctor.measure._PATIENCE_S", patience_s)
+    monkeypatch.setattr("unspool.doctor.measure._STILL_S", 0.2)
+    monkeypatch.setattr("unspool.doctor.measure._PAUSE_S", 5.0)
     monkeypatch.setattr("unspool.client._LEAVE_S", 1.0)
     monkeypatch.setattr("unspool.doctor.app.MEDIA_TYPES", ("text/csv",))
     wrong = middleware(Starlette())

@@ -10,7 +10,7 @@ from werkzeug.test import Client
 from unspool.flask import compressed, stream_template, stream_template_string
 from unspool.templates import SCRIPT, defer
 
-WAIT_S = 5
+WAIT_S = 20
 
 
 @pytest.fixture
@@ -90,7 +90,9 @@ def test_a_mode_needs_the_extension():
 
 
 @pytest.mark.parametrize("mode", ["auto", "inorder", "whole"])
-def test_an_error_or_abort_in_the_shell_is_the_apps_own_page(app, mode):
+def test_an_error_or_abort_in_the_shell_is_the_apps_own_page(app, mode, monkeypatch):
+    monkeypatch.setattr("unspool.templates.page.FLUSH_AFTER_S", 5)  # A busy machine takes its time.
+
     @app.errorhandler(404)
     def not_found(error):
         return "no such page", 404
@@ -154,7 +156,7 @@ def test_the_request_is_torn_down_after_the_blocks_when_the_client_leaves(app, c
     assert began.wait(WAIT_S)
     started = time.monotonic()
     iterable.close()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert life.log == []
     gate.set()
     deadline = time.monotonic() + WAIT_S
@@ -173,7 +175,7 @@ def test_a_block_that_is_too_slow_does_not_hold_the_end_of_the_page(app, call, l
     @app.get("/")
     def view():
         return stream_template_string(
-            "<body>{% defer a timeout=0.05 %}{{ wait() }}{% error e %}late{% enddefer %}</body>",
+            "<body>{% defer a timeout=0.5 %}{{ wait() }}{% error e %}late{% enddefer %}</body>",
             wait=lambda: gate.wait(WAIT_S),
         )
 
@@ -271,12 +273,12 @@ def test_a_page_of_an_async_environment_streams_on_a_loop_of_its_own(app):
     @async_app.get("/")
     def view():
         return stream_template_string(
-            "<{% defer a %}{{ slow(0.02) }}{% enddefer %}{% defer b %}{{ slow(0) }}{% enddefer %}>",
+            "<{% defer a %}{{ slow(0.3) }}{% enddefer %}{% defer b %}{{ slow(0) }}{% enddefer %}>",
             slow=slow,
         )
 
     text = async_app.test_client().get("/").text
-    assert 0 < text.index(">0</template>") < text.index(">0.02</template>")
+    assert 0 < text.index(">0</template>") < text.index(">0.3</template>")
 
 
 def test_a_page_by_name_through_a_real_client(app):

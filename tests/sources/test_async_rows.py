@@ -71,7 +71,7 @@ def test_rows_before_a_stuck_one_are_given_after_the_time_out(run):
         started = time.monotonic()
         assert list(await source.pull(100, 0.05)) == [0, 1]
         assert list(await source.pull(100, 0.05)) == []
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 5
         stuck.set()
         assert await drain(source) == [2]
 
@@ -137,7 +137,7 @@ def test_closing_stops_a_waiting_generator_and_runs_its_finally_once(run):
         started = time.monotonic()
         await source.aclose()
         await source.aclose()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10
         assert log == ["closed"]
 
     run(main())

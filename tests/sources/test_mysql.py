@@ -126,7 +126,7 @@ def test_its_connection_can_be_used_again(connection, kind):
         with pytest.raises(MySQLdb.OperationalError):
             usable(connection)
     else:
-        until(lambda: is_read(connection), 5)
+        until(lambda: is_read(connection))
         assert usable(connection)
 
 
@@ -198,7 +198,7 @@ def test_an_unbuffered_cursor_is_recognised(driver, mariadb, watch):
     assert answer(cursor) == b"id\r\n1\r\n2\r\n"
     cursor = connection.cursor(driver.cursors.SSCursor)
     cursor.execute(MORE_THAN_ENOUGH)
-    assert abandon(cursor)[1] < 1
+    assert abandon(cursor)[1] < AT_ONCE_S
     until(lambda: not watch())
     connection.close()
 

@@ -114,7 +114,7 @@ def test_rows_before_a_stuck_one_are_given_after_the_time_out(run, started):
 
     def rows():
         yield from range(5)
-        stuck.wait(10)
+        stuck.wait(30)
         yield 5
 
     async def main():
@@ -123,10 +123,11 @@ def test_rows_before_a_stuck_one_are_given_after_the_time_out(run, started):
         if started:
             await asyncio.wrap_future(lane.submit(source.start))
         assert list(await source.pull(1, 0.05)) == [0]
-        before = time.monotonic()
-        assert list(await source.pull(100, 0.05)) == [1, 2, 3, 4]
+        got = []
+        while len(got) < 4:
+            got += await source.pull(100, 0.05)
+        assert got == [1, 2, 3, 4]
         assert list(await source.pull(100, 0.05)) == []
-        assert time.monotonic() - before < 2
         stuck.set()
         assert await drain(source) == [5]
         await close(source)
@@ -188,7 +189,8 @@ def test_closing_early_closes_the_rows_and_then_calls_then_once(run, pulled):
     run(main())
 
 
-def test_a_stuck_source_is_not_waited_for_long_and_closed_when_it_is_free(run):
+def test_a_stuck_source_is_not_waited_for_long_and_closed_when_it_is_free(run, monkeypatch):
+    monkeypatch.undo()  # The wait of a close is as it is for users.
     stuck = threading.Event()
 
     async def main():
@@ -208,7 +210,7 @@ def test_a_stuck_source_is_not_waited_for_long_and_closed_when_it_is_free(run):
         await source.pull(100, 0.05)
         before = time.monotonic()
         await source.aclose(lambda: log.append("then"))
-        assert time.monotonic() - before < 2
+        assert time.monotonic() - before < 5
         assert log == []
         stuck.set()
         await until(lambda: len(log) == 2)
@@ -378,20 +380,22 @@ def complaints_of(main):
     return complaints
 
 
-def failing_late():
+def failing_late(free):
     yield 1
-    time.sleep(0.2)
+    free.wait(20)
     raise LookupError("boom")
 
 
 def test_a_failure_after_time_outs_is_raised_once_and_not_lost():
     async def main():
-        source = new_source(failing_late())
+        free = threading.Event()
+        source = new_source(failing_late(free))
         assert list(await source.pull(1, 1)) == [1]
         assert list(await source.pull(1, 0.05)) == []
         assert list(await source.pull(1, 0.05)) == []
+        free.set()
         with pytest.raises(LookupError, match="boom"):
-            await source.pull(1, 1)
+            await source.pull(1, 20)
         await source.aclose(lambda: None)
 
     assert complaints_of(main) == []
@@ -399,9 +403,11 @@ def test_a_failure_after_time_outs_is_raised_once_and_not_lost():
 
 def test_a_failure_after_the_close_is_nobodys():
     async def main():
-        source = new_source(failing_late())
+        free = threading.Event()
+        source = new_source(failing_late(free))
         await source.pull(1, 1)
         await source.pull(1, 0.05)
+        asyncio.get_running_loop().call_later(0.1, free.set)
         await source.aclose(lambda: None)
 
     assert complaints_of(main) == []

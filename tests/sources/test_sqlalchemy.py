@@ -187,7 +187,7 @@ def test_closing_early_kills_the_query(engine):
     assert sent.startswith(b"n,pad\r\n1,")
     assert took_s < AT_ONCE_S  # What was on its way is read, in pure Python.
     until(lambda: not active(engine))
-    until(lambda: engine.pool.checkedout() == 0, 2)
+    until(lambda: engine.pool.checkedout() == 0)
 
 
 def test_a_stuck_query_ends_when_the_client_leaves(engine):

@@ -56,7 +56,7 @@ def test_a_thread_is_only_started_when_none_is_idle():
     names = set()
     for _ in range(20):
         names.add(Lane(workers).submit(threading.get_ident).result(5))
-        time.sleep(0.01)
+        wait_for(lambda: workers._idle == 1)
     assert len(names) == 1
 
 
@@ -170,10 +170,14 @@ def stay_busy(ran):
 
 def test_a_loop_that_is_busy_is_not_buried_under_what_the_threads_make(monkeypatch):
     monkeypatch.setattr(workers_module, "_PATIENCE_S", 60)
+    workers, gate = Workers(2), Gate()
+    for _ in range(2):
+        Lane(workers).submit(gate)
 
     async def main():
         ran = []
-        jobs = submit_50(Workers(2), ran)
+        jobs = submit_50(workers, ran)
+        gate.free.set()
         ran_meanwhile = stay_busy(ran)
         await asyncio.gather(*map(asyncio.wrap_future, jobs))
         return ran_meanwhile, sorted(ran)
@@ -191,12 +195,12 @@ def test_a_loop_that_is_stuck_or_closed_does_not_keep_the_jobs_waiting(monkeypat
         wait_for(lambda: len(ran) == 50, 20)
 
     async def closed():
-        Lane(workers).submit(gate)
         submit_50(workers, ran)
 
     monkeypatch.setattr(workers_module, "_PATIENCE_S", 0.01)
     asyncio.run(stuck())
     monkeypatch.setattr(workers_module, "_PATIENCE_S", 60)
+    Lane(workers).submit(gate)
     asyncio.run(closed())
     gate.free.set()
     wait_for(lambda: len(ran) == 100)

@@ -66,6 +66,10 @@ class Threads:
     def render(self):
         return self.template.render(self.values)
 
+    def wait(self, seconds):
+        """Time for the blocks."""
+        time.sleep(seconds)
+
 
 class Tasks(Threads):
     """The same of an async template."""
@@ -109,6 +113,15 @@ class Tasks(Threads):
 
     def render(self):
         return self.loop.run_until_complete(self.template.render_async(self.values))
+
+    def wait(self, seconds):
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+
+@pytest.fixture(autouse=True)
+def patient_shell(monkeypatch):
+    """A busy machine may take more than 50 ms for a shell."""
+    monkeypatch.setattr("unspool.templates.page.FLUSH_AFTER_S", 5)
 
 
 @pytest.fixture(params=[Threads, Tasks])
@@ -360,7 +373,7 @@ def test_a_block_that_is_too_slow_shows_its_error_part(made, mode):
     started = time.monotonic()
     text = filled("".join(page.rest()))
     assert text == ("<b>the block &#39;s&#39; of the page was not ready within its timeout</b>fine")
-    assert 0.04 < time.monotonic() - started < 2
+    assert 0.04 < time.monotonic() - started < 4.5
     assert [type(error) for error in page.errors] == [TimeoutError]
     opens["a"]()
 
@@ -379,7 +392,8 @@ def test_flush_lets_out_what_there_is_and_ends_the_barrier(made):
         page.rest()
 
 
-def test_the_shell_is_held_for_50_ms_or_a_chunk(made):
+def test_the_shell_is_held_for_50_ms_or_a_chunk(made, monkeypatch):
+    monkeypatch.undo()
     slow = made("one{{ s() }}two{{ 1 // 0 }}", s=lambda: time.sleep(0.06) or "")
     assert slow.next() == "one"
     long = made("{{ x }}two{{ 1 // 0 }}", x="x" * 120 * 1024)
@@ -407,10 +421,12 @@ def test_live_panes_are_fed_in_turn_and_no_more_than_some_items_ahead(made):
             yield n
 
     page = made(LIVE, items=items(), others=[])
-    page.next()
-    time.sleep(0.2)
-    for _ in range(3):
+    for _ in range(4):
         page.next()
+        deadline = time.monotonic() + WAIT_S
+        while len(pulled) <= ITEMS_AHEAD and time.monotonic() < deadline:
+            page.wait(0.01)
+    page.wait(0.2)
     assert ITEMS_AHEAD <= max(pulled) <= ITEMS_AHEAD + 10
     page.close()
     count = len(pulled)
@@ -591,7 +607,7 @@ def test_a_wait_for_a_block_is_ended_by_cancel_from_another_thread():
     started = time.monotonic()
     with pytest.raises(GeneratorExit):
         page.next()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4.5
     order = []
     page.page.when_idle(lambda: order.append("idle"))
     order.append("opened")
