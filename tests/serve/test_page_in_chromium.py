@@ -96,7 +96,7 @@ def scroll_to_end(page):
     return end.inner_text()
 
 
-def until(page, condition, timeout_s=20):
+def until(page, condition, timeout_s=60):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, condition
@@ -113,10 +113,11 @@ def is_clean(page):
 
 
 def held_back(page):
-    """The stream of a preview that waits to be read on."""
+    """The stream of a preview that waits to be read on; it may go on for a while yet."""
     wanted = {"format": "ndjson", "state": "waiting for the client"}
-    until(page, lambda: streams(page, **wanted))
-    return streams(page, **wanted)[0]
+    found = []
+    until(page, lambda: found or found.extend(streams(page, **wanted)))
+    return found[0]
 
 
 def test_one_finds_a_table_filters_sorts_and_shares_the_url(open_page):
