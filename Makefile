@@ -98,7 +98,7 @@ pythons: .venv/test
 	        --ignore tests/test_bridge.py --ignore tests/test_wsgi.py \
 	        --ignore tests/test_live_view.py --ignore tests/test_metrics.py \
 	        --ignore tests/doctor --ignore tests/test_pytest_plugin.py \
-	        --ignore tests/serve --ignore src/unspool/serve -k "not 4_gib and not seventy_thousand" \
+	        --ignore tests/serve --ignore src/unspool/serve \
 	        $(patsubst %,--ignore src/unspool/sources/%.py,arrow duckdb files polars sqlalchemy) || exit 1; \
 	done
 
