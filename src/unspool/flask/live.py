@@ -33,8 +33,8 @@ class LiveView:
 
     >>> app = Flask("example")
     >>> view = LiveView(app)
-    >>> app.test_client().get("/-/streams/all.json").json
-    {'streams': []}
+    >>> list(app.test_client().get("/-/streams/all.json").json)
+    ['streams']
     """
 
     def __init__(
